@@ -52,7 +52,9 @@ func (ic *incoming) read() {
 func (ic *incoming) admitted(hs *noise.Handshake) {
 	p := ic.s.p
 	if rule := ic.s.cfg.Paths; rule != nil {
-		ic.paths = rule(hs.RemoteStatic())
+		if ic.paths = rule(hs.RemoteStatic()); ic.over() {
+			return // the rule has closed the server
+		}
 	}
 	ic.become(incomingPreparing)
 	if ic.s.cfg.HideLocalAddrs || ic.paths == RelayOnly {

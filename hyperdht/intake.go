@@ -264,6 +264,9 @@ func (in *intake) serve() {
 // hold counts a caller that was read and admitted. It reports false if there is no room for it.
 func (in *intake) hold(h *incoming) bool {
 	h.known = h.s.cfg.Known != nil && h.s.cfg.Known(h.attemptTrace.key) && in.firstOf(h)
+	if h.over() {
+		return false // the application has closed the server while it was asked
+	}
 	place := h.place(h.origin)
 	var evicted *bound.Item[*incoming]
 	// Honest callers get this a round trip later. Those of a flood never do: pings for them would delay

@@ -89,7 +89,11 @@ func answerTokens(viaRelay bool, token [32]byte) *[32]byte {
 // conclude answers a round after our NAT was analyzed, and starts punching when the caller does.
 func (ic *incoming) conclude(remote wire.HolepunchPayload, peer netip.AddrPort, token *[32]byte, answer func([]byte, host.Socket)) {
 	u := ic.puncher
-	if u.remotePunching && ic.punchVetoed() {
+	vetoed := u.remotePunching && ic.punchVetoed()
+	switch {
+	case u.over():
+		return // the application has closed the server
+	case vetoed:
 		ic.answerAbort(wire.ErrorAborted, answer)
 		return
 	}

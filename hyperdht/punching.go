@@ -280,6 +280,7 @@ func (d *dialPunch) endProbe(relay wire.RelayInfo, a punchAnswer, again repeat) 
 		d.abort(relay, ErrDoubleRandom)
 	case d.vetoed():
 		d.abort(relay, ErrHolepunchAborted)
+	case d.over(): // the application has ended the dial
 	default:
 		if relay.RelayAddr == d.c.relay && a.peer != d.c.serverAddr {
 			// The server has moved to another socket since the handshake; our relay has seen the new one.
