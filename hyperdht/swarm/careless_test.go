@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/swarm"
 )
@@ -76,4 +77,38 @@ func TestRejectedCallerIsStillKnown(t *testing.T) {
 	if s := a.status(); s.Known != 2 || s.Queued != 1 || s.Incoming != 1 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// Refreshes that wait for the server do not pile up, and one follows when a DHT node leads to it.
+func TestRefreshesWithoutANetworkDoNotPileUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 53, 0)
+	cone := simnet.PortRestricted()
+	a := w.add(&cone, swarm.Config{})
+	a.router.SetAccess(simnet.Link{Loss: 1})
+	session := a.join(topic, server)
+	for range 20 {
+		a.do(func(s *swarm.Swarm) {
+			s.NetworkChanged()
+			for _, opts := range []swarm.JoinOptions{client, asBoth} {
+				if err := session.Refresh(opts); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		w.run(time.Second)
+	}
+	waiting := 0
+	a.do(func(s *swarm.Swarm) {
+		s.Sizes(func(what string, held, _ int) {
+			if what == "calls that wait for the server of a swarm" {
+				waiting = held
+			}
+		})
+	})
+	if waiting != 1 {
+		t.Errorf("%d calls of one topic wait", waiting)
+	}
+	a.router.SetAccess(simnet.Link{})
+	w.until("it is announced", time.Minute, func() bool { return w.records(topic) == 1 })
 }

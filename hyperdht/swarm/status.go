@@ -128,5 +128,6 @@ func (s *Swarm) Sizes(tell func(what string, held, most int)) {
 	tell("peers of a swarm", len(s.peers), maxKnown+s.cfg.MaxIncoming)
 	tell("peers of a swarm that wait for a dial", queued, maxKnown+s.cfg.MaxIncoming)
 	tell("dials of a swarm", s.counts.dialling, s.cfg.MaxParallel)
+	tell("calls that wait for the server of a swarm", len(s.listener.waiting), -1)
 	tell("flushes of a swarm", len(s.flushes), -1)
 }

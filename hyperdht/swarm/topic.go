@@ -21,6 +21,7 @@ type topic struct {
 
 	query     *hyperdht.Query
 	epoch     int                       // counts refreshes, so that callbacks of earlier ones are recognised
+	awaits    bool                      // the announcement of the server
 	seen      map[id.PublicKey]struct{} // in the running lookup
 	announced bool                      // nodes may have a record of this peer
 	cleared   bool                      // those of an earlier run are removed
@@ -125,18 +126,22 @@ func (t *topic) settle() {
 func (t *topic) refresh() {
 	t.stopQuery()
 	t.become(topicRefreshing)
-	epoch := t.epoch
 	if !t.server {
-		t.look(epoch)
+		t.look(t.epoch)
 		return
 	}
+	if t.awaits {
+		return // for the server, on behalf of an earlier refresh
+	}
+	t.awaits = true
 	t.s.whenListening(func(err error) {
+		t.awaits = false
 		switch {
-		case epoch != t.epoch:
+		case t.state != topicRefreshing || !t.server:
 		case err != nil:
 			t.refreshed(err)
 		default:
-			t.look(epoch)
+			t.look(t.epoch)
 		}
 	})
 }
