@@ -21,7 +21,7 @@ func Bounds() []bound.Bound {
 		{
 			Name: "app.maxTrials", What: "clients out of their holders' reach that another member of the group begins to dial, in five seconds",
 			Scope: bound.InAll, Limit: bound.Count(maxTrials), Policy: bound.Wait,
-			Reason: "most are switched off; each is tried for a minute in ten",
+			Reason: "most are switched off; each is tried for a minute in ten, and while it is scraped there",
 		},
 		{
 			Name: "app.maxPinned", What: "clients that a member of a group holds because their holders cannot reach them",
