@@ -134,9 +134,12 @@ func readLines(path string) ([]numbered, error) {
 		return nil, privatefile.Plain(path, err)
 	}
 	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, maxSize))
-	if err != nil {
+	content, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	switch {
+	case err != nil:
 		return nil, privatefile.Plain(path, err)
+	case len(content) > maxSize:
+		return nil, fmt.Errorf("%s has more than %d bytes, too large: %s", path, maxSize, want)
 	}
 	if content, err = privatefile.UTF8(content); err != nil {
 		return nil, fmt.Errorf("%s %w: %s", path, err, want)

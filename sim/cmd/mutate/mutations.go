@@ -29,7 +29,7 @@ var mutations = []mutation{
 	{"no member takes the clients that their holder misses", "app/reach.go",
 		"		return holder.ID != self.ID && holder.Missed.Has(key) && s.sessions[key].ready() && s.table.Serves(key)\n", "		return false\n", "group"},
 	{"holders do not report clients that they miss", "app/reach.go",
-		"			missed = append(missed, missedClient{key, since})\n", "", "group"},
+		"			missed = append(missed, missedClient{key, since, m.reach.heard[key]})\n", "", "group"},
 	{"a pin rejects no key", "app/admin.go",
 		"return held && holder != e.Key", "return held && holder == (domain.PublicKey{})", "rotation"},
 	{"the newest secret alone is right", "domain/identity.go",
