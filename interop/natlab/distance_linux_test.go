@@ -333,4 +333,6 @@ The real programs run in network namespaces, behind NATs of the kernel unless st
 carry packets with a delay of 10 ms, of 50 ms where the row says 200 ms; rough lines have 10 to 30 ms, lose 2 packets of a hundred, and have
 2 of a hundred overtaken. Processes start within these times, too. Medians of %d runs, on a machine with two processors.
 
+The path is the one that the scraper sees: it meets the address of a TURN server as it meets any other. The server is coturn.
+
 %s`
