@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -270,11 +271,30 @@ func TestPingReportsAnAbsentNode(t *testing.T) {
 	}
 }
 
-func TestCommandsReportAnAbsentNetwork(t *testing.T) {
+// A machine may start before its network does: services wait for it, and other commands fail.
+func TestServicesWaitForAnAbsentNetwork(t *testing.T) {
 	t.Parallel()
 	in := private(t)
-	listen := strings.TrimPrefix(in()[1], "--dht.listen-address=") // of no node
-	if o := does(t, "", "lookup", "x", "--dht.bootstrap="+listen, in()[1], "--log.level=error"); o.code != cli.Failed || !strings.Contains(o.errs, "NO_DHT_NODE") {
+	absent := netip.MustParseAddrPort(strings.TrimPrefix(in()[1], "--dht.listen-address="))
+	of := func(args ...string) []string {
+		return append(args, "--dht.bootstrap="+absent.String(), in()[1], "--log.level=error")
+	}
+	flag, key := newKey(t)
+	announcer := runs(t, nil, of("announce", "x", flag)...)
+	if o := does(t, "", of("lookup", "x")...); o.code != cli.Failed || !strings.Contains(o.errs, "NO_DHT_NODE") {
 		t.Errorf("%+v", o)
 	}
+	dht, err := node.NewDHT(node.DHTConfig{Port: absent.Port(), Nodes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dht.Close()
+	if got := announcer.line(); got != key {
+		t.Errorf("announced %s", got)
+	}
+	if got := succeeds(t, "", of("lookup", "x")...); got != key {
+		t.Errorf("found %s", got)
+	}
+	announcer.stop()
+	announcer.end()
 }

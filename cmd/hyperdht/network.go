@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/cmd/internal/startup"
@@ -18,6 +19,9 @@ import (
 // announced leaves the announcement of a server out of the steps of the start.
 const announced = true
 
+// enterEach is the interval of the looks whether a node has entered the DHT after its first attempt.
+const enterEach = 200 * time.Millisecond
+
 const seedEnv = "DHTPROM_IDENTITY_SEED"
 
 // noSeed lets a node draw a key pair.
@@ -30,16 +34,48 @@ type network struct {
 	ready chan struct{} // closed when the node has entered the DHT, or its first attempt has failed
 }
 
-// enter starts a node and waits until it has entered the DHT. seed is that of its identity for dials; the zero value draws one.
+// enter starts a node and waits until it has entered the DHT. It fails if the first attempt has. seed is that of its identity for
+// dials; the zero value draws one.
 func (p program) enter(ctx context.Context, cfg dhtprom.NodeConfig, seed domain.Seed) (*network, error) {
 	n, err := p.node(cfg, seed)
 	if err != nil {
 		return nil, err
 	}
-	if err := n.entered(ctx, p); err != nil {
+	stop := p.report(ctx, n)
+	err = n.entered(ctx)
+	stop()
+	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
+}
+
+// stay is enter for commands that run until they are stopped: the absence of the DHT does not end them.
+func (p program) stay(ctx context.Context, cfg dhtprom.NodeConfig, seed domain.Seed) (*network, error) {
+	n, err := p.node(cfg, seed)
+	if err != nil {
+		return nil, err
+	}
+	defer p.report(ctx, n)()
+	for {
+		err := n.entered(ctx)
+		if err == nil {
+			return n, nil
+		}
+		select {
+		case <-time.After(enterEach):
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), n.Close())
+		}
+	}
+}
+
+// report reports that the start of a node waits for the DHT, until stop is called.
+func (p program) report(ctx context.Context, n *network) (stop func()) {
+	return startup.Begin(ctx, p.screen, p.log, func(ctx context.Context) (startup.Step, error) {
+		s, err := n.node.Status(ctx)
+		return startup.Network(s.State, announced), err
+	})
 }
 
 // node starts a node, which then enters the DHT.
@@ -57,12 +93,8 @@ func (p program) node(cfg dhtprom.NodeConfig, seed domain.Seed) (*network, error
 	return n, nil
 }
 
-// entered waits until the node has entered the DHT, or its first attempt has failed, which is an error.
-func (n *network) entered(ctx context.Context, p program) error {
-	defer startup.Begin(ctx, p.screen, p.log, func(ctx context.Context) (startup.Step, error) {
-		s, err := n.node.Status(ctx)
-		return startup.Network(s.State, announced), err
-	})()
+// entered waits until the node has entered the DHT, or its first attempt has failed. It fails if the node knows no other one.
+func (n *network) entered(ctx context.Context) error {
 	select {
 	case <-n.ready:
 	case <-ctx.Done():

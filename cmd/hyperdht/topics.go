@@ -26,7 +26,7 @@ func (p program) announce(ctx context.Context, cfg topicConfig) (err error) {
 		return err
 	}
 	keys := keysOf(seed)
-	n, err := p.enter(ctx, cfg.node, seed)
+	n, err := p.stay(ctx, cfg.node, seed)
 	if err != nil {
 		return stopped(ctx, err)
 	}

@@ -91,7 +91,7 @@ func (p program) tunnelServer(ctx context.Context, cfg serverConfig) (err error)
 	if err != nil {
 		return err
 	}
-	n, err := p.enter(ctx, cfg.node, seed)
+	n, err := p.stay(ctx, cfg.node, seed)
 	if err != nil {
 		return stopped(ctx, err)
 	}
@@ -146,7 +146,7 @@ func (p program) tunnelClient(ctx context.Context, cfg clientConfig) (err error)
 		return fmt.Errorf("--listen-address: %w", err)
 	}
 	defer l.Close()
-	n, err := p.enter(ctx, cfg.node, seed)
+	n, err := p.stay(ctx, cfg.node, seed)
 	if err != nil {
 		return stopped(ctx, err)
 	}
