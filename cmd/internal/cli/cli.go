@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"text/template"
@@ -43,11 +44,14 @@ type App struct {
 	examples map[string]string // of commands, by their full names; that of the program under the empty one
 }
 
+// nameVersion sets the version that is printed, once: tests run several programs at a time.
+var nameVersion = sync.OnceFunc(func() { version.Version = Version() })
+
 // New returns a program with the common flags.
 func New(name, help string, out io.Writer) *App {
 	a := &App{Application: kingpin.New(name, help), examples: map[string]string{}}
 	out = lenient{out}
-	version.Version = Version()
+	nameVersion()
 	a.UsageTemplate(usageTemplate)
 	a.UsageFuncs(template.FuncMap{"Own": a.own, "Example": func(command string) string { return a.examples[command] }})
 	a.UsageWriter(out)
