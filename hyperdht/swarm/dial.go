@@ -181,7 +181,6 @@ func (s *Swarm) over(p *peer, c *hyperdht.Connection, err error) {
 		wait = busy.RetryAfter
 	}
 	s.pause(p, wait, again)
-	s.closeWithNode(err)
 	s.dialNext()
 }
 

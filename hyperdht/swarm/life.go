@@ -1,11 +1,9 @@
 package swarm
 
 import (
-	"errors"
 	"slices"
 	"time"
 
-	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/internal/states"
 	"github.com/dhtprom/dhtprom/ports/host"
 )
@@ -120,13 +118,6 @@ func (s *Swarm) Close(done func()) {
 	}
 	s.enter(closing, s.shut)
 	s.halt(ErrClosed, s.shut)
-}
-
-// closeWithNode closes the swarm if an error says that its node is closed.
-func (s *Swarm) closeWithNode(err error) {
-	if errors.Is(err, hyperdht.ErrClosed) && !s.ending() {
-		s.Close(nil)
-	}
 }
 
 func (s *Swarm) shut() {

@@ -48,11 +48,6 @@ func (s *Swarm) listen() error {
 		OnConnection: s.accept, RelayThrough: s.cfg.RelayThrough,
 		Paths:       func(id.PublicKey) hyperdht.PathRule { return s.cfg.Paths },
 		KeepLimited: s.cfg.KeepLimited,
-		OnClose: func() {
-			if s.server != nil { // with its node
-				s.closeWithNode(hyperdht.ErrClosed)
-			}
-		},
 	}, func(err error) {
 		if s.server == server { // otherwise stopListening has answered those that waited
 			s.listens(err)

@@ -210,7 +210,6 @@ func (t *topic) refreshed(err error) {
 	}
 	t.becomeFor(topicResting, wait)
 	t.tell(err)
-	t.s.closeWithNode(err)
 	t.s.changed()
 }
 
