@@ -1,6 +1,7 @@
 package dhtnet_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -80,6 +81,45 @@ func TestUnorderedMessagesAreDroppedWhileTooManyWait(t *testing.T) {
 	}
 	if received == 0 || received > most {
 		t.Errorf("%d of %d messages waited, at most %d may", received, sent, most)
+	}
+}
+
+// A flood of messages that the program does not receive stops neither the loop nor the stream, and what is kept is what was sent.
+func TestUnorderedFloodStopsNothing(t *testing.T) {
+	a, b := pair(t)
+	msg := make([]byte, 100)
+	for i := range byte(200) {
+		for j := range msg {
+			msg[j] = i
+		}
+		if err := a.SendUnordered(msg); err != nil {
+			t.Fatal(err)
+		}
+		if i%50 == 49 {
+			a.Stats() // after the loop has sent them
+		}
+	}
+	if _, err := a.Write([]byte("after them")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.Read(make([]byte, 100)); err != nil || n == 0 {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	last := -1
+	for range 64 {
+		got, err := b.ReceiveUnordered(ctx)
+		if err != nil {
+			break // the host has lost some
+		}
+		if int(got[0]) <= last || len(got) != len(msg) || bytes.Count(got, got[:1]) != len(msg) {
+			t.Fatalf("received %v after %d", got, last)
+		}
+		last = int(got[0])
+	}
+	if last < 0 {
+		t.Error("nothing was received")
 	}
 }
 
