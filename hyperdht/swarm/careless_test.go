@@ -55,6 +55,32 @@ func TestAdmitMayBanAndClose(t *testing.T) {
 	}
 }
 
+// What Admit does with a caller holds for that caller, though it is admitted.
+func TestAdmitMayBanAndCloseForACaller(t *testing.T) {
+	t.Parallel()
+	for name, act := range map[string]func(s *swarm.Swarm, key id.PublicKey){
+		"Ban":     func(s *swarm.Swarm, key id.PublicKey) { s.Ban(key) },
+		"Suspend": func(s *swarm.Swarm, key id.PublicKey) { s.Suspend(nil) },
+		"Close":   func(s *swarm.Swarm, key id.PublicKey) { s.Close(nil) },
+	} {
+		w := newWorld(t, 54, 0)
+		var a *member
+		b := w.add(nil, swarm.Config{})
+		asked := 0
+		a = w.add(nil, swarm.Config{Admit: func(key id.PublicKey) bool {
+			asked++
+			act(a.swarm, key)
+			return true
+		}})
+		a.listen()
+		b.do(func(s *swarm.Swarm) { s.JoinPeer(a.keys.Public) })
+		w.run(30 * time.Second)
+		if asked == 0 || len(a.got) != 0 || len(b.open(a)) != 0 {
+			t.Errorf("%s: asked %d times, %d connections, %d open", name, asked, len(a.got), len(b.open(a)))
+		}
+	}
+}
+
 // A peer that was found and waits for its dial is not forgotten because there is no room for its own.
 func TestRejectedCallerIsStillKnown(t *testing.T) {
 	t.Parallel()
