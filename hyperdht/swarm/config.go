@@ -35,7 +35,8 @@ type Config struct {
 	// MaxIncoming is the number of connections from other peers' dials at which further callers are rejected; 0 means 256.
 	MaxIncoming int
 	// Admit reports whether connections with a key may be made, in either direction; nil admits all. It is asked before each dial,
-	// and for each caller before its handshake is answered. Banned keys are rejected without it.
+	// and for each caller before its handshake is answered. Banned keys are rejected without it. It may call Ban, LeavePeer, Suspend and
+	// Close, but not JoinPeer of the key that it is asked about, which asks it again.
 	Admit func(remote id.PublicKey) bool
 	// RelayThrough are blind relays, one of which carries a connection while there is no direct path.
 	RelayThrough []id.PublicKey
