@@ -13,4 +13,6 @@ const (
 	keepMemory = 64 << 10
 	// maxProxyAnswer bounds the head of a proxy's answer, in bytes.
 	maxProxyAnswer = 16 << 10
+	// proxyStatus is the most that an error has of a text of a proxy, in bytes.
+	proxyStatus = 100
 )

@@ -254,6 +254,8 @@ func TestErrorsNameTheStepAndTheRemedy(t *testing.T) {
 		{"proxy without", pipes.Config{Server: addr, TLS: trusted, Proxy: guarded}, pipe.Proxy, `wants user and password by "Basic"`},
 		{"proxy that cannot connect", pipes.Config{Server: closedPort(t), Proxy: &known}, pipe.Proxy, "502 Bad Gateway"},
 		{"proxy that refuses", pipes.Config{Server: addr, Proxy: answering(t, "HTTP/1.1 403 Forbidden\r\n\r\n")}, pipe.Proxy, "allow port 443 only"},
+		{"status with control characters", pipes.Config{Server: addr, Proxy: answering(t, "HTTP/1.1 502 \x1b[2J\r\n\r\n")}, pipe.Proxy, `"502 \x1b[2J"`},
+		{"long status", pipes.Config{Server: addr, Proxy: answering(t, "HTTP/1.1 502 "+strings.Repeat("x", 8000)+"\r\n\r\n")}, pipe.Proxy, strings.Repeat("x", 90) + `"`},
 		{"no proxy", pipes.Config{Server: addr, Proxy: answering(t, "220 mail.example\r\n")}, pipe.Proxy, "no HTTP"},
 		{"endless answer", pipes.Config{Server: addr, Proxy: answering(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 1<<16))}, pipe.Proxy, "more than 16384 bytes"},
 		{"absent proxy", pipes.Config{Server: addr, Proxy: &url.URL{Scheme: "http", Host: closedPort(t)}}, pipe.Connect, "refused"},

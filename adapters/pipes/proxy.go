@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode"
 )
 
 // proxy is an HTTP proxy.
@@ -76,14 +77,19 @@ func (p *proxy) connect(ctx context.Context, conn net.Conn, server string) (net.
 
 // refusal returns the error of a proxy that does not connect.
 func refusal(answer *http.Response) error {
+	status := answer.Status // may be of any length, with control characters
+	if len(status) > proxyStatus || strings.ContainsFunc(status, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		status = fmt.Sprintf("%q", status[:min(len(status), proxyStatus)])
+	}
 	switch answer.StatusCode {
 	case http.StatusProxyAuthRequired:
 		scheme, _, _ := strings.Cut(answer.Header.Get("Proxy-Authenticate"), " ")
-		return fmt.Errorf("%s: it wants user and password by %q; basic is supported, as http://user:password@host:port", answer.Status, scheme)
+		scheme = scheme[:min(len(scheme), proxyStatus)]
+		return fmt.Errorf("%s: it wants user and password by %q; basic is supported, as http://user:password@host:port", status, scheme)
 	case http.StatusForbidden, http.StatusMethodNotAllowed:
-		return fmt.Errorf("%s: it does not allow CONNECT to this host and port; many proxies allow port 443 only", answer.Status)
+		return fmt.Errorf("%s: it does not allow CONNECT to this host and port; many proxies allow port 443 only", status)
 	}
-	return errors.New(answer.Status)
+	return errors.New(status)
 }
 
 // readAhead is a connection of which some bytes were read already.
