@@ -30,6 +30,10 @@ const (
 	allocateTimeout = 15 * time.Second
 	silence         = 11 * time.Minute
 	writeTimeout    = 10 * time.Second
+	// acceptPause is the time before a listener accepts again after the machine had no file left for a connection.
+	acceptPause = 100 * time.Millisecond
+	// headers is the size of the IPv4 and UDP headers of a datagram, which count for its bandwidth: empty ones would be free.
+	headers = 28
 	// deadlineStep is the least time by which a deadline is moved: setting it costs more than most reads.
 	deadlineStep = 5 * time.Second
 	// portTries is the number of ports that are drawn for an allocation before it is refused.
@@ -57,7 +61,7 @@ type Config struct {
 	Users  map[string]string
 	// MaxAllocations bounds the allocations, MaxUserAllocations those of one user; each client has one.
 	MaxAllocations, MaxUserAllocations int
-	// Bandwidth bounds what an allocation relays in each direction, in bytes per second. The rest is dropped.
+	// Bandwidth bounds what an allocation relays in each direction, in bytes per second, with the headers of its datagrams. The rest is dropped.
 	Bandwidth int
 	// AllowPeers are networks that clients may reach through the server although they are not public: by default none is, so that a server
 	// is no way into its own network.

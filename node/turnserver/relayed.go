@@ -104,7 +104,7 @@ func (c *relayConn) WriteTo(b []byte, to net.Addr) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if !c.out.AllowN(time.Now(), len(b)) {
+	if !c.out.AllowN(time.Now(), len(b)+headers) {
 		c.of.stats.Throttled.Add(1)
 		return len(b), nil
 	}
@@ -136,7 +136,7 @@ func (c *relayConn) ReadFrom(b []byte) (int, net.Addr, error) {
 		if c.of.inner && from.Addr() == c.local() && c.of.has(from.Port()) {
 			from = netip.AddrPortFrom(c.of.cfg.Public, from.Port())
 		}
-		if !c.in.AllowN(time.Now(), n) {
+		if !c.in.AllowN(time.Now(), n+headers) {
 			c.of.stats.Throttled.Add(1)
 			continue
 		}
