@@ -1,9 +1,11 @@
 package turnserver
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -13,7 +15,7 @@ type clients struct {
 	limit int // of connections
 
 	mu     sync.Mutex
-	open   map[string]*client // by the address of the client
+	open   map[string]*client // by both addresses, see key
 	closed bool
 }
 
@@ -25,7 +27,7 @@ func (c *clients) admit(conn net.Conn) *client {
 		return nil
 	}
 	added := &client{Conn: conn, of: c}
-	c.open[conn.RemoteAddr().String()] = added
+	c.open[added.key()] = added
 	c.stats.Connections.Store(int64(len(c.open)))
 	return added
 }
@@ -33,19 +35,32 @@ func (c *clients) admit(conn net.Conn) *client {
 func (c *clients) remove(gone *client) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if at := gone.RemoteAddr().String(); c.open[at] == gone {
+	if at := gone.key(); c.open[at] == gone {
 		delete(c.open, at)
 	}
 	c.stats.Connections.Store(int64(len(c.open)))
 }
 
-// allocated notes that the client at an address has allocated.
-func (c *clients) allocated(at string) {
+// key names a connection. A client may connect from one port to several listeners.
+func key(remote, local net.Addr) string { return remote.String() + " " + local.String() }
+
+// allocated notes that there is an allocation on the connection between two addresses.
+func (c *clients) allocated(remote, local net.Addr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if conn := c.open[at]; conn != nil {
+	if conn := c.open[key(remote, local)]; conn != nil {
 		conn.allocated.Store(true)
 		conn.postpone(silence)
+	}
+}
+
+// released notes that there is none any more, so that the connection does not take the place of others.
+func (c *clients) released(remote, local net.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if conn := c.open[key(remote, local)]; conn != nil {
+		conn.allocated.Store(false)
+		conn.expire(time.Now().Add(allocateTimeout))
 	}
 }
 
@@ -73,6 +88,10 @@ type listener struct {
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
+		if isTransient(err) { // pion's server never accepts again after an error
+			time.Sleep(acceptPause)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -83,6 +102,11 @@ func (l *listener) Accept() (net.Conn, error) {
 		l.clients.stats.Crowded.Add(1)
 		_ = conn.Close()
 	}
+}
+
+// isTransient reports whether a listener that fails accepts again when others have closed their files.
+func isTransient(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
 // client is a connection of a client. It ends if it is silent, or takes nothing.
@@ -101,9 +125,16 @@ func (c *client) postpone(by time.Duration) {
 	if last := c.deadline.Load(); to.UnixNano()-last < int64(deadlineStep) && last-now.UnixNano() > 0 {
 		return
 	}
-	c.deadline.Store(to.UnixNano())
-	_ = c.SetReadDeadline(to)
+	c.expire(to)
 }
+
+// expire sets the deadline of reads.
+func (c *client) expire(at time.Time) {
+	c.deadline.Store(at.UnixNano())
+	_ = c.SetReadDeadline(at)
+}
+
+func (c *client) key() string { return key(c.RemoteAddr(), c.LocalAddr()) }
 
 // Read implements net.Conn.
 func (c *client) Read(b []byte) (int, error) {

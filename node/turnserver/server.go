@@ -76,21 +76,22 @@ func (s *Server) mayAllocate(user, _ string, _ net.Addr) bool {
 	return false
 }
 
-func (s *Server) created(client, _ net.Addr, _, user, _ string, at net.Addr, _ int) {
+func (s *Server) created(client, server net.Addr, _, user, _ string, at net.Addr, _ int) {
 	s.mu.Lock()
 	s.users[user]++
 	s.mu.Unlock()
 	s.stats.Allocated.Add(1)
-	s.clients.allocated(client.String())
+	s.clients.allocated(client, server)
 	s.cfg.Logger.Debug("Relaying by TURN", "client", client.String(), "user", user, "relayed", at.String())
 }
 
-func (s *Server) deleted(client, _ net.Addr, _, user, _ string) {
+func (s *Server) deleted(client, server net.Addr, _, user, _ string) {
 	s.mu.Lock()
 	if s.users[user]--; s.users[user] <= 0 {
 		delete(s.users, user)
 	}
 	s.mu.Unlock()
+	s.clients.released(client, server)
 	s.cfg.Logger.Debug("The client has left", "client", client.String(), "user", user)
 }
 
