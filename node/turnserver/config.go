@@ -25,6 +25,10 @@ const (
 	minBandwidth = 16 << 10
 	// maxWaiting bounds the connections that have not allocated yet.
 	maxWaiting = 256
+	// permissionsFor times MaxUserAllocations is the number of permissions of a user, and leastPermissions the least such number: a scraper
+	// with ten thousand clients needs about as many. They last for five minutes, and take half a kilobyte each.
+	permissionsFor   = 512
+	leastPermissions = 16384
 	// allocateTimeout bounds the time from accepting a connection to its allocation, silence the time without a byte on one that has
 	// allocated, and writeTimeout the time that a write takes.
 	allocateTimeout = 15 * time.Second

@@ -19,8 +19,12 @@ type Server struct {
 	server  *turn.Server
 
 	mu    sync.Mutex
-	users map[string]int // allocations by user
+	users map[string]*user
+	names map[string]string // of the users of allocations, by the address of the client
 }
+
+// user is what a user has of the server.
+type user struct{ allocations, permissions int }
 
 // New starts a server. If it fails, the listeners are left open.
 func New(cfg Config) (*Server, error) {
@@ -28,12 +32,12 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, users: map[string]int{}}
+	s := &Server{cfg: cfg, users: map[string]*user{}, names: map[string]string{}}
 	s.clients = clients{stats: &s.stats, limit: cfg.MaxAllocations + maxWaiting, open: map[string]*client{}}
 	addresses := &relayed{cfg: &s.cfg, stats: &s.stats, inner: !isLocal(cfg.Public), ports: map[uint16]bool{}}
 	tc := turn.ServerConfig{
 		Realm: cfg.Realm, AuthHandler: s.authenticate, QuotaHandler: s.mayAllocate, LoggerFactory: logs{cfg.Logger}, StrictAddressFamily: true,
-		EventHandler: turn.EventHandler{OnAllocationCreated: s.created, OnAllocationDeleted: s.deleted},
+		EventHandler: turn.EventHandler{OnAllocationCreated: s.created, OnAllocationDeleted: s.deleted, OnPermissionCreated: s.permitted, OnPermissionDeleted: s.unpermitted},
 	}
 	for _, l := range cfg.Listeners {
 		tc.ListenerConfigs = append(tc.ListenerConfigs, turn.ListenerConfig{
@@ -66,39 +70,71 @@ func (s *Server) Close() error {
 }
 
 // mayAllocate decides whether a user may have one more allocation.
-func (s *Server) mayAllocate(user, _ string, _ net.Addr) bool {
+func (s *Server) mayAllocate(name, _ string, _ net.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.users[user] < s.cfg.MaxUserAllocations {
+	if u := s.users[name]; u == nil || u.allocations < s.cfg.MaxUserAllocations {
 		return true
 	}
 	s.stats.Refused.Add(1)
 	return false
 }
 
-func (s *Server) created(client, server net.Addr, _, user, _ string, at net.Addr, _ int) {
+func (s *Server) created(client, server net.Addr, _, name, _ string, at net.Addr, _ int) {
+	s.count(name, 1, 0)
 	s.mu.Lock()
-	s.users[user]++
+	s.names[client.String()] = name
 	s.mu.Unlock()
 	s.stats.Allocated.Add(1)
 	s.clients.allocated(client, server)
-	s.cfg.Logger.Debug("Relaying by TURN", "client", client.String(), "user", user, "relayed", at.String())
+	s.cfg.Logger.Debug("Relaying by TURN", "client", client.String(), "user", name, "relayed", at.String())
 }
 
-func (s *Server) deleted(client, server net.Addr, _, user, _ string) {
+func (s *Server) deleted(client, server net.Addr, _, name, _ string) {
+	s.count(name, -1, 0)
 	s.mu.Lock()
-	if s.users[user]--; s.users[user] <= 0 {
-		delete(s.users, user)
-	}
+	delete(s.names, client.String())
 	s.mu.Unlock()
 	s.clients.released(client, server)
-	s.cfg.Logger.Debug("The client has left", "client", client.String(), "user", user)
+	s.cfg.Logger.Debug("The client has left", "client", client.String(), "user", name)
+}
+
+func (s *Server) permitted(_, _ net.Addr, _, name, _ string, _ net.Addr, _ net.IP) {
+	s.count(name, 0, 1)
+}
+
+func (s *Server) unpermitted(_, _ net.Addr, _, name, _ string, _ net.Addr, _ net.IP) {
+	s.count(name, 0, -1)
+}
+
+// count changes what a user has.
+func (s *Server) count(name string, allocations, permissions int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.users[name]
+	if u == nil {
+		u = &user{}
+		s.users[name] = u
+	}
+	u.allocations += allocations
+	u.permissions += permissions
+	if u.allocations <= 0 && u.permissions <= 0 {
+		delete(s.users, name)
+	}
+}
+
+// crowded reports whether the user of a client has as many permissions as one may have.
+func (s *Server) crowded(client net.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.users[s.names[client.String()]]
+	return u != nil && u.permissions >= max(leastPermissions, permissionsFor*s.cfg.MaxUserAllocations)
 }
 
 // permits decides whether a client may exchange datagrams with a peer.
-func (s *Server) permits(_ net.Addr, peer net.IP) bool {
+func (s *Server) permits(client net.Addr, peer net.IP) bool {
 	addr, ok := netip.AddrFromSlice(peer)
-	if ok && s.cfg.admits(addr.Unmap()) {
+	if ok && s.cfg.admits(addr.Unmap()) && !s.crowded(client) {
 		return true
 	}
 	s.stats.Forbidden.Add(1)

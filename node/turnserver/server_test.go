@@ -256,6 +256,41 @@ func TestPrivatePeersAreForbidden(t *testing.T) {
 	}
 }
 
+// A user cannot fill the memory of the server with permissions.
+func TestPermissionsAreLimited(t *testing.T) {
+	const most, batch = 16384, 64
+	s, addr := start(t, func(c *turnserver.Config) { c.MaxUserAllocations = 1 })
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, password := login("a")
+	client := connect(t, conn, user, password)
+	if _, err := client.Allocate(); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(from, to int) error {
+		var peers []net.Addr
+		for i := from; i < to; i++ {
+			peers = append(peers, &net.UDPAddr{IP: net.IPv4(127, 1, byte(i>>8), byte(i)), Port: 9})
+		}
+		return client.CreatePermission(peers...)
+	}
+	for i := 0; i < most; i += batch {
+		if err := ask(i, i+batch); err != nil {
+			t.Fatalf("after %d: %v", i, err)
+		}
+	}
+	if err := ask(most, most+1); err == nil || s.Stats().Forbidden.Load() != 1 {
+		t.Errorf("one more: %v, %d forbidden", err, s.Stats().Forbidden.Load())
+	}
+	_ = conn.Close() // which ends the permissions
+	within(t, func() bool { return s.Stats().Allocations.Load() == 0 })
+	if _, err := must(t, addr, "a").WriteTo([]byte("x"), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}); err != nil {
+		t.Errorf("the user has no room after the end of the allocation: %v", err)
+	}
+}
+
 func TestBandwidthIsLimited(t *testing.T) {
 	s, addr := start(t, func(c *turnserver.Config) { c.Bandwidth = 16 << 10 })
 	peer, err := net.ListenPacket("udp4", "127.0.0.1:0")
