@@ -23,7 +23,7 @@ type Server struct {
 	names map[string]string // of the users of allocations, by the address of the client
 }
 
-// user is what a user has of the server.
+// user is the use of the server by one user.
 type user struct{ allocations, permissions int }
 
 // New starts a server. If it fails, the listeners are left open.
@@ -107,7 +107,7 @@ func (s *Server) unpermitted(_, _ net.Addr, _, name, _ string, _ net.Addr, _ net
 	s.count(name, 0, -1)
 }
 
-// count changes what a user has.
+// count changes the use of the server by a user.
 func (s *Server) count(name string, allocations, permissions int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
