@@ -173,6 +173,7 @@ func TestFlagsAndFileDoNotSayTheSameThingTwice(t *testing.T) {
 		{"TURN servers without credentials", targets + "turn: {servers: ['turns:a.example:443']}\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:2: turn: want servers and credentials_file together"},
 		{"wrong TURN servers", targets + "turn: {mode: often, servers: ['http://a.example'], proxy: here}\n", []string{"--invite-file=@/invite"}, cli.Failed, "turn.mode: want auto, always or never, got \"often\""},
 		{"TURN always, without a server", targets + "turn: {mode: always}\n", []string{"--invite-file=@/invite"}, cli.Failed, "--turn=always needs"},
+		{"credentials without servers", targets, []string{"--invite-file=@/invite", "--turn.credentials-file=@/credentials"}, cli.Failed, "--turn.credentials-file needs --turn.server"},
 		{"no credentials", targets + "turn: {servers: ['turns:a.example:443'], credentials_file: nothing}\n", []string{"--invite-file=@/invite"}, cli.Failed, "@/nothing"},
 		{"both well", targets + "scrapers: [{invite_file: invite}]\n", nil, cli.OK, ""},
 		{"targets of the file", targets, []string{"--invite-file=@/invite"}, cli.OK, ""},

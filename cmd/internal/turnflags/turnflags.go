@@ -139,6 +139,9 @@ const maxFile = 1 << 20
 // worked, "" for none.
 func (f *Flags) Config(invited []domain.TURNServer, memory string) (c dhtprom.TURNConfig, err error) {
 	c = dhtprom.TURNConfig{Servers: invited, Mode: f.mode, Proxy: f.proxyFor, Memory: memory}
+	if f.credentials != "" && len(f.servers) == 0 {
+		return c, errors.New("--turn.credentials-file needs --turn.server: an invite has credentials of its own")
+	}
 	if len(f.servers) > 0 {
 		if f.credentials == "" {
 			return c, errors.New("--turn.server needs --turn.credentials-file")
