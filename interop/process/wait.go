@@ -51,21 +51,17 @@ func Get(url string) ([]byte, error) {
 	return body, err
 }
 
-// FreeAddress returns an unused TCP address on loopback.
+// FreeAddress returns an unused address on loopback, for TCP or UDP. Its port is not an ephemeral one: those that a program has not bound
+// yet are given to connections.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", FreePorts(t, 1))
 }
 
 // nextPort is the position at which FreePorts continues, so that tests that run at the same time get different ones.
 var nextPort atomic.Int64
 
-// FreePorts finds consecutive unused UDP ports on loopback, below the ephemeral ones, and returns the first.
+// FreePorts finds consecutive unused ports on loopback, of TCP and UDP, below the ephemeral ones, and returns the first.
 func FreePorts(t testing.TB, n int) int {
 	t.Helper()
 	const first, ports = 20000, 10000
@@ -80,13 +76,19 @@ func FreePorts(t testing.TB, n int) int {
 }
 
 func portsAreFree(base, n int) bool {
-	var err error
-	for port := base; port < base+n && err == nil; port++ {
-		var c *net.UDPConn
-		c, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+	for port := base; port < base+n; port++ {
+		at := fmt.Sprintf("127.0.0.1:%d", port)
+		c, err := net.ListenPacket("udp4", at)
+		if err != nil {
+			return false
+		}
+		l, err := net.Listen("tcp4", at)
 		if err == nil {
-			err = errors.Join(err, c.Close())
+			err = l.Close()
+		}
+		if errors.Join(err, c.Close()) != nil {
+			return false
 		}
 	}
-	return err == nil
+	return true
 }
