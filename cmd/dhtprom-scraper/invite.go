@@ -50,7 +50,7 @@ func (f *flags) addInvite() {
 		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.bootstrap", &f.invite.bootstrap, cli.Bootstrap))
 	c.Flag("dht.relay", "Public key of a blind relay for clients to use. With @HOST:PORT they dial it there first. Repeatable.").
 		PlaceHolder("KEY").SetValue(cli.List("dht.relay", &f.invite.relays, cli.Reference))
-	c.Flag("dht.public-address", "Address at which clients reach the scraper without the DHT, as for run. Repeatable, twice at most.").
+	c.Flag("dht.public-address", "Address at which clients reach the scraper without the DHT, as for run. Repeatable, twice at most. Default: that of the scraper that runs with the storage path, if it has one of its own.").
 		PlaceHolder("HOST:PORT").SetValue(cli.List("dht.public-address", &f.invite.addrs, cli.PublicAddress))
 	c.Flag("turn", "TURN server for clients in networks without UDP, as turns:HOST:443. Repeatable.").
 		PlaceHolder("URI").SetValue(cli.List("turn", &f.invite.turn, turnflags.Server))
@@ -94,7 +94,11 @@ func invite(cfg inviteConfig, stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	text, err := domain.Invite{Scraper: id.keys.Public, Secret: secret, Bootstrap: cfg.bootstrap, Relays: cfg.relays, Addrs: cfg.addrs, TURN: servers}.Reveal()
+	addrs, err := cfg.invitedAddresses(log)
+	if err != nil {
+		return err
+	}
+	text, err := domain.Invite{Scraper: id.keys.Public, Secret: secret, Bootstrap: cfg.bootstrap, Relays: cfg.relays, Addrs: addrs, TURN: servers}.Reveal()
 	if err != nil {
 		return &cli.UsageError{Err: fmt.Errorf("the invite %w", err)}
 	}

@@ -111,6 +111,7 @@ func (p *program) Run(ctx context.Context) error {
 	p.serveAdmin()
 	service.Status("Entering the DHT")
 	go service.Watch(ctx, p.turn)
+	go p.keepPublicAddress(ctx)
 	go func() {
 		// Without the DHT, too: its absence must not end the service.
 		if p.cfg.group.configured() || p.scraper.Loaded(ctx) == nil {
