@@ -103,7 +103,7 @@ var rules = []rule{
 	{"internal/coding", "", "github.com/klauspost/compress", "what all who read metrics over HTTP decode"},
 	{"internal/stunattr", "", "", "addresses in STUN messages, for the clients of STUN and of TURN alike"},
 	{"internal/record", "domain", "", "entries and pins as bytes, for all stores that keep them"},
-	{"internal/privatefile", "internal/tempfile", anything, "files with secrets, of the programs and of key files: written so that nobody else reads them"},
+	{"internal/privatefile", "internal/tempfile", anything, "files with secrets, of the programs and of key files: only their owner can read them"},
 	{"internal/tlsfiles", "", "", "certificates of TLS clients are read alike, and again for each connection"},
 	{"internal/tempfile", "", "", "all writers name temporary files alike, so that the next start finds leftovers; and what they write is read within a bound"},
 	{"spec/vectors", "", "", "output of the reference implementation; only tests import it"},
