@@ -147,6 +147,7 @@ type clientScraper struct {
 	missing  host.Timer     // until the next registration; nil while it is connected
 	misses   domain.Backoff // of missing
 	unfound  domain.Backoff // the same while no DHT node leads here
+	unmet    domain.Backoff // the same while another member of the scraper's group is to connect
 	since    host.Instant   // when it connected
 	released bool           // it has released this client; until it connects again
 
@@ -220,7 +221,7 @@ func (c *Client) addScraper(s ClientScraper) *clientScraper {
 	cfg := &c.cfg
 	k := &clientScraper{
 		key: s.Key, misses: domain.Backoff{Min: sessionPatience, Max: cfg.RegisterInterval},
-		unfound: domain.Backoff{Min: domain.RetryMin, Max: unfoundMax}, targets: map[domain.Alias]*targetQueues{},
+		unfound: domain.Backoff{Min: domain.RetryMin, Max: unfoundMax}, unmet: domain.Backoff{Min: elsewherePatience, Max: cfg.RegisterInterval}, targets: map[domain.Alias]*targetQueues{},
 		// No scraper can block the others.
 		texts: queue{limit: max(1, maxCollections/len(cfg.scrapers())), most: maxWaitingCollections},
 		registrar: &registrar{
@@ -250,6 +251,7 @@ func (c *Client) addScraper(s ClientScraper) *clientScraper {
 			}
 		}
 	}
+	k.registrar.request.OnElsewhere = func() { c.expect(k) }
 	c.scrapers = append(c.scrapers, k)
 	return k
 }
@@ -391,6 +393,7 @@ func (c *Client) await(k *clientScraper, silent bool) {
 	}
 	if k.since != 0 && c.cfg.Host.Now().Sub(k.since) >= stableAfter {
 		k.unfound.Reset()
+		k.unmet.Reset()
 		k.misses.Reset() // scrapers of older versions do not announce a release
 	}
 	k.since = 0
@@ -403,10 +406,27 @@ func (c *Client) await(k *clientScraper, silent bool) {
 			wait -= sessionPatience
 		}
 	}
+	c.renewAfter(k, wait)
+}
+
+// expect registers again unless a connection comes within a while: the scraper belongs to a group, of which another member is to connect. If
+// that one cannot reach this client, it reports it to the others, and then the leader takes the connection that the next registration offers.
+func (c *Client) expect(k *clientScraper) {
+	if c.closed || k.connections > 0 || k.released {
+		return
+	}
+	if k.missing != nil {
+		k.missing.Stop()
+	}
+	c.renewAfter(k, k.unmet.Next(random(c.cfg.Host))+jitter(c.cfg.Host, sessionSpread))
+}
+
+// renewAfter registers again after a wait, unless a connection comes, or another registration succeeds.
+func (c *Client) renewAfter(k *clientScraper, wait time.Duration) {
 	known := k.registrar.succeeded
 	k.missing = c.cfg.Host.AfterFunc(wait, func() {
 		k.missing = nil
-		if k.registrar.succeeded == known { // else another registration has succeeded meanwhile
+		if k.registrar.succeeded == known {
 			k.registrar.renew()
 		}
 	})

@@ -47,13 +47,61 @@ func TestClientsWithSilentConnectionsRegisterSoon(t *testing.T) {
 // A scraper that accepted the registration knows the client. If it does not connect, because its NAT makes it guess ports, or
 // connects with the next scrape, as some JavaScript versions do, the client does not register again.
 func TestClientWithoutAConnectionRegistersOnce(t *testing.T) {
+	for _, set := range []bool{false, true} {
+		w := newWorld(t)
+		w.startScraper(nil)
+		proves := func(cfg *app.ClientConfig) { cfg.Transport.(*portstest.Transport).Proves = true }
+		start := func() *testClient { return w.startClient("web", 2, proves) }
+		if set {
+			start = func() *testClient { return w.startSet(proves, "web") }
+		}
+		c := start()
+		w.net.Cut(c.PublicKey(), true) // its registrations are dialled under another key
+		w.loop.Advance(50 * time.Minute)
+		if got := c.Status().Registrations; got != 1 {
+			t.Errorf("%d registrations, of a set: %v", got, set)
+		}
+	}
+}
+
+// A scraper of a group says that another member is to connect. While none does, the client registers less and less.
+func TestClientThatNoOtherMemberConnectsToRegistersLessAndLess(t *testing.T) {
 	w := newWorld(t)
-	w.startScraper(nil)
+	leader := portstest.NewTransport(w.net)
+	var at []time.Duration
+	began := w.loop.Now()
+	if _, err := leader.ListenAliases(ports.AliasListen{Keys: pair(1), OnOpen: func(ports.Conn) ports.AliasHandlers {
+		return ports.AliasHandlers{OnRegister: func(_ ports.AliasRequest, reply func(ports.AliasReply)) {
+			at = append(at, w.loop.Now().Sub(began))
+			reply(ports.AliasReply{Success: true, Elsewhere: true})
+		}, OnLeave: func(_ ports.AliasRequest, reply func(ports.AliasReply)) { reply(ports.AliasReply{Success: true}) }}
+	}}, func(error) {}); err != nil {
+		t.Fatal(err)
+	}
 	c := w.startClient("web", 2, nil)
-	w.net.Cut(c.PublicKey(), true) // its registrations are dialled under another key
 	w.loop.Advance(50 * time.Minute)
-	if got := c.Status().Registrations; got != 1 {
-		t.Errorf("%d registrations", got)
+	if n := c.Status().Registrations; n < 5 || n > 8 || int(n) != len(at) {
+		t.Fatalf("%d registrations at %v, want waits that double from 45 s on", n, at)
+	}
+	for i := 2; i < len(at); i++ {
+		if first, next := at[i-1]-at[i-2], at[i]-at[i-1]; first < 45*time.Second || next > 4*first {
+			t.Errorf("it registers at %v", at)
+		}
+	}
+	// A connection that has lasted makes the next wait a short one.
+	session := leader.DialMetrics(ports.MetricsDial{Keys: pair(1), Client: c.PublicKey(), OnOpen: func(domain.Peer) {}, OnReady: func() {}, OnClose: func(error) {}})
+	w.loop.Advance(2 * time.Minute)
+	before := len(at)
+	w.loop.Turn(func() { session.Close(nil) })
+	w.loop.Advance(3 * time.Minute)
+	if n := len(at) - before; n < 2 || n > 4 {
+		t.Errorf("%d registrations in the three minutes after a connection", n)
+	}
+	before = len(at)
+	c.Close(func() {})
+	w.loop.Advance(2 * time.Hour)
+	if len(at) != before {
+		t.Error("a closed client registers")
 	}
 }
 

@@ -54,6 +54,9 @@ const (
 	// knownRetryMax bounds the wait between registrations with a scraper at a known address: it may be the only way, since the scraper does
 	// not find the client.
 	knownRetryMax = 15 * time.Second
+	// elsewherePatience is the wait for the connection of another member of the scraper's group, with up to sessionSpread more; it doubles
+	// while none comes. The member must have missed the client (missAfter), and have reported that (surveyEvery).
+	elsewherePatience = 45 * time.Second
 	// unfoundMax bounds the wait for the scraper's connection of a client that no DHT node leads to, and that its scraper cannot dial; up to
 	// unfoundSpread more spreads such clients.
 	unfoundMax    = 8 * time.Second

@@ -79,6 +79,58 @@ func TestTheLeaderPinsAClientWhoseHolderMissesIt(t *testing.T) {
 	f.wantPinned(key, "a")
 }
 
+// Such a client registers once an hour: the leader asks it to register again if its holder has not connected.
+func TestAClientThatItsHolderCannotReachOffersItsConnectionAgain(t *testing.T) {
+	for _, set := range []bool{false, true} {
+		f := newFellows(t, "a", "b")
+		n := f.keyOf("b", "a", "b")
+		key := pair(n).Public
+		f.by["a"].transport.Block(key, true)
+		f.by["b"].transport.Block(key, true)
+		c := f.startClient("web", n, func(c *app.ClientConfig) {
+			offers(f, time.Hour)(c)
+			if set {
+				c.Targets = []app.ClientTarget{{Target: domain.Target{Alias: c.Alias, Hostname: "h", Service: "s"}, Source: c.Source}}
+				c.Alias, c.Source, c.Hostname, c.Service = "", nil, "", ""
+			}
+		})
+		f.loop.Advance(2 * time.Minute)
+		f.wantPinned(key, "a")
+		for _, name := range []string{"a", "b"} {
+			f.by[name].mustScrape("web")
+		}
+		f.loop.Advance(50 * time.Minute)
+		f.wantPinned(key, "a")
+		if n := c.Status().Registrations; n != 2 {
+			t.Errorf("%d registrations, want the first one and that which the leader took", n)
+		}
+	}
+}
+
+// A client that cannot offer the connection of its registration, as the JavaScript ones, is not asked to register again.
+func TestAClientWithoutAnOfferIsNotAskedToRegisterAgain(t *testing.T) {
+	f := newFellows(t, "a", "b")
+	n := f.keyOf("b", "a", "b")
+	f.net.Cut(pair(n).Public, true)
+	c := f.startClient("web", n, func(c *app.ClientConfig) { c.RegisterInterval = time.Hour })
+	f.loop.Advance(50 * time.Minute)
+	if n := c.Status().Registrations; n != 1 {
+		t.Errorf("%d registrations", n)
+	}
+}
+
+// A client that its holder reaches registers once, also where the leader is another member.
+func TestAClientThatItsHolderReachesRegistersOnce(t *testing.T) {
+	for every, want := range map[time.Duration]uint64{time.Hour: 1, 4 * time.Minute: 13} {
+		f := newFellows(t, "a", "b")
+		c := f.startClient("web", f.keyOf("b", "a", "b"), offers(f, every))
+		f.loop.Advance(50 * time.Minute)
+		if n := c.Status().Registrations; n < want || n > want+1 {
+			t.Errorf("%d registrations in 50 minutes, with an interval of %v", n, every)
+		}
+	}
+}
+
 // Other members try by themselves, without a scrape or a registration.
 func TestAMemberThatReachesAMissedClientPinsIt(t *testing.T) {
 	f := newFellows(t, "a", "b", "c")

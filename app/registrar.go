@@ -13,7 +13,7 @@ import (
 type registrar struct {
 	host      host.Host
 	transport ports.ClientTransport
-	request   ports.Registration // without OnOpen and Hold
+	request   ports.Registration // without OnOpen and Hold; OnElsewhere is called after a success
 	hold      func(send func())  // calls send when a request may be sent, in the same turn or later
 	interval  time.Duration
 	backoff   domain.Backoff
@@ -72,6 +72,7 @@ func (rg *registrar) attempt() {
 	rg.current = a
 	r := rg.request
 	var rejected []domain.RejectedTarget
+	elsewhere := false
 	finish := func(updated bool, err error) {
 		if rg.current == a {
 			if _, refused := errors.AsType[*domain.RemoteError](err); refused {
@@ -82,6 +83,9 @@ func (rg *registrar) attempt() {
 			}
 			rg.abandon()
 			rg.finish(uid, updated, rejected, err)
+			if elsewhere && err == nil {
+				rg.request.OnElsewhere()
+			}
 		}
 	}
 	expire := func(waiting string, after time.Duration) host.Timer {
@@ -116,6 +120,7 @@ func (rg *registrar) attempt() {
 			}
 		})
 	}
+	r.OnElsewhere = func() { elsewhere = true }
 	r.OnShared = func() {
 		tell(rg.onEvent, domain.IdentityShared{Alias: rg.request.Alias, Key: rg.request.Key})
 	}

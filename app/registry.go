@@ -229,7 +229,7 @@ func (c *aliasConn) onRegister(req ports.AliasRequest, reply func(ports.AliasRep
 		if held := s.sessions[req.Key]; held != nil && req.Unconnected && c.registry.leads(req.Register) {
 			held.reconnectIfOlder(c.opened)
 		}
-		reply(ports.AliasReply{Success: true, Updated: change.Updated, Shared: change.Shared})
+		reply(ports.AliasReply{Success: true, Updated: change.Updated, Shared: change.Shared, Elsewhere: req.Proven && !s.takes(req.Key)})
 	})
 }
 

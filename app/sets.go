@@ -37,10 +37,11 @@ type setChange struct {
 
 // setResult is the result of the registration of a set.
 type setResult struct {
-	need     ports.Need
-	change   domain.SetTargets // without the peer
-	shared   bool
-	rejected []domain.RejectedTarget
+	need      ports.Need
+	change    domain.SetTargets // without the peer
+	shared    bool
+	elsewhere bool // see ports.AliasReply
+	rejected  []domain.RejectedTarget
 }
 
 var (
@@ -71,6 +72,7 @@ func (c *aliasConn) onSet(req ports.SetRequest, reply func(ports.SetReply)) {
 		}
 		c.registry.recordRefusals(c, res.rejected)
 		c.registry.report(res, c.uid, c.peer)
+		res.elsewhere = !s.takes(req.Key)
 		if held := s.sessions[req.Key]; held != nil && res.need == ports.NeedNothing && req.Unconnected && c.registry.leads(r) {
 			held.reconnectIfOlder(c.opened)
 		}
@@ -106,7 +108,7 @@ func (rg *registry) report(res setResult, uid domain.UID, peer domain.Peer) {
 }
 
 func (r setResult) reply() ports.SetReply {
-	return ports.SetReply{Success: true, Need: r.need, Updated: r.change.Updated, Shared: r.shared, Rejected: r.rejected}
+	return ports.SetReply{Success: true, Need: r.need, Updated: r.change.Updated, Shared: r.shared, Elsewhere: r.elsewhere, Rejected: r.rejected}
 }
 
 // registerSet checks the registration of a set, makes it durable and then applies it. done may be called in the same turn.

@@ -70,6 +70,9 @@ type Registration struct {
 	// OnShared is called before the registration succeeds, if the scraper reports that another running client has the same key;
 	// it may be nil.
 	OnShared func()
+	// OnElsewhere is called before the registration succeeds, if the scraper reports that another member of its group connects to this
+	// client, so that the offered connection is not used; it may be nil.
+	OnElsewhere func()
 }
 
 // SetRegistration has the fields of a registration of a set, beyond those of an alias.

@@ -51,10 +51,11 @@ type AliasRequest struct {
 
 // AliasReply is the answer to a registration.
 type AliasReply struct {
-	Success bool
-	Updated bool   // meaningful on success
-	Shared  bool   // on success: another running client has the same key
-	Message string // on failure, sent to the peer
+	Success   bool
+	Updated   bool   // meaningful on success
+	Shared    bool   // on success: another running client has the same key
+	Elsewhere bool   // on success: another member of the scraper's group connects to the client
+	Message   string // on failure, sent to the peer
 }
 
 // SetRequest is the registration of a set as received. It comes without its content first: a scraper that has the set needs no more.
@@ -83,12 +84,13 @@ type SetContent struct {
 
 // SetReply is the answer to the registration of a set.
 type SetReply struct {
-	Success  bool
-	Need     Need // on success: what must follow. If anything, the rest is not meaningful.
-	Updated  bool
-	Shared   bool
-	Rejected []domain.RejectedTarget
-	Message  string // on failure, sent to the peer
+	Success   bool
+	Need      Need // on success: what must follow. If anything, the rest is not meaningful.
+	Updated   bool
+	Shared    bool
+	Elsewhere bool // see AliasReply
+	Rejected  []domain.RejectedTarget
+	Message   string // on failure, sent to the peer
 }
 
 // Need is a part of a set that a scraper needs to register it.

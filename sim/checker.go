@@ -84,6 +84,9 @@ func (w *World) onClientEvent(c *client, boot int, e domain.Event) {
 		k.worked(c.registering(e.Scraper), c.interval)
 		if s := c.with(e.Scraper); s != nil {
 			s.ledger.acknowledge(c)
+			if s.ledger.shared {
+				k.awaitsMember(c.registering(e.Scraper))
+			}
 		}
 	}
 }

@@ -41,6 +41,7 @@ var scraperGroupScenario = &Scenario{
 		g.withoutEtcd()
 		g.takeover()
 		g.oneWay()
+		g.offerOnly()
 		g.badEtcd()
 		stop()
 		g.mustServe("at the end", groupWithin)

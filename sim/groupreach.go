@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/domain"
 )
 
@@ -49,6 +50,30 @@ func (g *scraperGroup) oneWay() {
 	w.until(m.name+" is ready", startWithin, func() bool { return m.app.Ready() })
 	g.mustServe("it is back", groupWithin)
 	for _, c := range clients {
+		c.retired = true
+		c.close()
+	}
+}
+
+// offerOnly has clients that no member can dial, and that can dial the leader alone: their networks let out one UDP port, and they know its
+// address. The leader takes the connections of their registrations, although most belong to others: of their second ones, an hour before
+// their time, when their holders have missed them.
+func (g *scraperGroup) offerOnly() {
+	w, leader := g.w, g.leader()
+	w.phase("%d clients that %s, which leads, gets to by their registrations alone", oneWayClients, leader.name)
+	at := leader.node.Status().Local.Port()
+	known := domain.Address{Host: leader.host.Addr().String(), Port: at}
+	var clients []*client
+	for i := range oneWayClients {
+		clients = append(clients, w.addClient(g.members[0], clientSetup{
+			at: behind(simnet.OnePort(simnet.Masquerade(), at)), alias: domain.Alias(fmt.Sprintf("offered-%d", i)), addrs: []domain.Address{known},
+		}))
+	}
+	g.mustServe("the leader is offered some", missedWithin)
+	g.mustHold(leader, clients)
+	for _, c := range clients {
+		n := c.app.Status().Registrations
+		w.expect(n <= 3, "%s has registered %d times", c.name, n)
 		c.retired = true
 		c.close()
 	}

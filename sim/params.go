@@ -92,6 +92,8 @@ const (
 	// missingMin is the time for which a client waits for its scraper's connection before it registers again
 	// (app/params.go).
 	missingMin = 15 * time.Second
+	// elsewhereMin is missingMin where another member of the scraper's group is to connect (app/params.go).
+	elsewhereMin = 45 * time.Second
 	// recentWait bounds the least wait before a client that was connected within recentFor is dialled again
 	// (app/params.go), and recentAttempts is the number of such dials within retryWindow.
 	recentWait, recentFor = 15 * time.Second / 2, 15 * time.Minute

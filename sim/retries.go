@@ -27,6 +27,8 @@ type tries struct {
 	missed  int           // registrations for lack of one, since one lasted
 	missing time.Duration // when the next such one may come
 	silent  bool          // the last of them was closed because its peer was silent
+	unmet   int           // registrations because no other member of the scraper's group has connected, since a connection lasted
+	awaits  bool          // missing is for one
 
 	interval time.Duration // of renewals
 	known    bool          // the other side has a known address
@@ -61,8 +63,12 @@ func (ch *checker) attempt(m *machine, what string) {
 	}
 	t := ch.triesOf(what)
 	if now < t.notBefore && t.holds == 0 && now >= t.missing {
-		t.missed++
-		t.missing = never
+		if t.awaits {
+			t.unmet++
+		} else {
+			t.missed++
+		}
+		t.missing, t.awaits = never, false
 	} else if now < t.notBefore {
 		switch {
 		case !ch.w.stirred(m):
@@ -130,14 +136,27 @@ func (ch *checker) worked(what string, interval time.Duration) {
 	t.failed, t.interval = 0, interval
 	t.renewed = append(t.renewed, now)
 	t.notBefore = now + tolerant(interval-interval/renewSpread)
-	t.missing = never // it is known to the scraper
+	t.missing, t.awaits = never, false // it is known to the scraper
+}
+
+// awaitsMember allows a registration after a while without a connection, because another member of the scraper's group is to connect.
+func (ch *checker) awaitsMember(what string) {
+	t, now := ch.triesOf(what), ch.w.net.Now()
+	if t.holds == 0 {
+		t.missing, t.awaits = now+leastOf(elsewhereMin, t.unmet, t.interval), true
+	}
 }
 
 // leastMissing returns the shortest time without a connection of its scraper after which a client registers, when it has
 // done so a number of times for that reason. The waits double up to the renewal interval.
 func (t *tries) leastMissing() time.Duration {
-	step := min(missingMin<<min(t.missed, 16), max(t.interval, missingMin))
-	return tolerant(max(missingMin, step/2))
+	return leastOf(missingMin, t.missed, t.interval)
+}
+
+// leastOf returns the shortest wait that has doubled a number of times from least up to most.
+func leastOf(least time.Duration, doubled int, most time.Duration) time.Duration {
+	step := min(least<<min(doubled, 16), max(most, least))
+	return tolerant(max(least, step/2))
 }
 
 // held handles the opening of a scraper's connection to a client.
@@ -155,8 +174,9 @@ func (ch *checker) unheld(what string, unfound bool) {
 		return
 	}
 	if now-t.since >= stableAfter {
-		t.missed = 0
+		t.missed, t.unmet = 0, 0
 	}
+	t.awaits = false
 	t.missing = now + t.leastMissing()
 	if t.silent {
 		t.missing -= missingMin
@@ -220,7 +240,7 @@ func (ch *checker) restarted(m *machine) {
 	for what, t := range ch.tries {
 		if strings.HasPrefix(what, m.name+" ") {
 			t.failed, t.notBefore, t.opened, t.seen, t.early = 0, 0, 0, 0, nil
-			t.holds, t.missed, t.missing = 0, 0, never
+			t.holds, t.missed, t.unmet, t.missing, t.awaits = 0, 0, 0, never, false
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 //	uint major (1) · uint minor (1) · bool success (1) · bool updated
 //	uint major (1) · uint minor (1) · bool success (0) · string message
 //
-// Only the major version is checked. On success uint version (1) · uint flags (1 accepted, 2 shared) may follow, where the
+// Only the major version is checked. On success uint version (1) · uint flags (1 accepted, 2 shared, 8 elsewhere) may follow, where the
 // JavaScript decoders stop reading; other bytes after the last field are ignored.
 type AliasReply struct {
 	Major, Minor uint64 // 0 is encoded as the current version
@@ -20,6 +20,7 @@ type AliasReply struct {
 	Message      string // on failure
 	Accepted     bool   // on success: the scraper opens its metrics channel on this connection
 	Shared       bool   // on success: another running client has the same key
+	Elsewhere    bool   // on success: another member of the scraper's group connects to the client
 }
 
 // flags returns the flags of the tail.
@@ -29,6 +30,9 @@ func (m AliasReply) flags() (f uint64) {
 	}
 	if m.Shared {
 		f |= flagShared
+	}
+	if m.Elsewhere {
+		f |= flagElsewhere
 	}
 	return f
 }
@@ -76,7 +80,7 @@ func ParseAliasReply(b []byte) (AliasReply, error) {
 		return AliasReply{}, fmt.Errorf("alias reply: %w", err)
 	}
 	if version, flags := r.Uint(), r.Uint(); m.Success && r.Err() == nil && version == tailVersion {
-		m.Accepted, m.Shared = flags&flagAccept != 0, flags&flagShared != 0
+		m.Accepted, m.Shared, m.Elsewhere = flags&flagAccept != 0, flags&flagShared != 0, flags&flagElsewhere != 0
 	}
 	return m, nil
 }

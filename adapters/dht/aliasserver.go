@@ -56,7 +56,10 @@ func (s *aliasServer) answer(method string, handler func() answerAlias) {
 	s.rpc.Respond(method, func(value []byte, reply func([]byte, error)) {
 		accepted := false
 		send := func(r ports.AliasReply) {
-			m := AliasReply{Success: r.Success, Updated: r.Updated, Message: cut(r.Message), Accepted: r.Success && accepted, Shared: r.Success && r.Shared}
+			m := AliasReply{Success: r.Success, Updated: r.Updated, Message: cut(r.Message)}
+			if r.Success {
+				m.Accepted, m.Shared, m.Elsewhere = accepted, r.Shared, r.Elsewhere
+			}
 			reply(m.Append(make([]byte, 0, m.Size())), nil)
 		}
 		m, err := ParseAliasRequest(value)

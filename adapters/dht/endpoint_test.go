@@ -710,22 +710,22 @@ func TestSessionGivesUpWhereThereAreNoMetrics(t *testing.T) {
 	w.wantClosed()
 }
 
-func TestSharedKeyIsToldBeforeTheRegistrationSucceeds(t *testing.T) {
+func TestReplyIsReportedBeforeTheRegistrationSucceeds(t *testing.T) {
 	for _, listens := range []bool{true, false} {
 		w := newWorld(t)
 		if _, err := serveAliases(newLink(w.loop, w.scraper), Config{MaxName: 100}, w.aliasHandlers(func(_ ports.AliasRequest, reply func(ports.AliasReply)) {
-			reply(ports.AliasReply{Success: true, Shared: true})
+			reply(ports.AliasReply{Success: true, Shared: true, Elsewhere: true})
 		})); err != nil {
 			t.Fatal(err)
 		}
 		r := w.registration()
 		r.OnOpen = nil
 		if listens {
-			r.OnShared = func() { w.call("shared") }
+			r.OnShared, r.OnElsewhere = func() { w.call("shared") }, func() { w.call("elsewhere") }
 		}
 		register(newLink(w.loop, w.client), methodAlias, r, nil, w.registered)
 		w.open()
-		if got := w.take(); strings.Contains(got, "shared; registered false <nil>") != listens || !strings.Contains(got, "registered false <nil>") {
+		if got := w.take(); strings.Contains(got, "shared; elsewhere; registered false <nil>") != listens || !strings.Contains(got, "registered false <nil>") {
 			t.Errorf("listens %v: called %s", listens, got)
 		}
 	}
@@ -758,6 +758,7 @@ func TestSizesOfRepliesAreThoseOfTheirEncodings(t *testing.T) {
 	for _, m := range []AliasReply{
 		{}, {Message: "no"}, {Message: strings.Repeat("x", 300)}, {Message: "no", Accepted: true},
 		{Success: true}, {Success: true, Updated: true, Message: "not written"}, {Success: true, Accepted: true}, {Success: true, Shared: true, Message: "x"},
+		{Success: true, Elsewhere: true}, {Message: "no", Elsewhere: true},
 	} {
 		if got := len(m.Append(nil)); got != m.Size() {
 			t.Errorf("%+v: %d bytes, %d are announced", m, got, m.Size())

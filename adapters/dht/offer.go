@@ -23,12 +23,13 @@ type Offer struct {
 }
 
 const (
-	tailVersion = 1
-	flagProof   = 1 // of a registration: a signature follows
-	flagUnconn  = 2 // of a registration: see Offer.Unconnected
-	flagInst    = 4 // of a registration: the instance follows the signature
-	flagAccept  = 1 // of a reply: the scraper opens its metrics channel here
-	flagShared  = 2 // of a reply: another running client has the same key
+	tailVersion   = 1
+	flagProof     = 1 // of a registration: a signature follows
+	flagUnconn    = 2 // of a registration: see Offer.Unconnected
+	flagInst      = 4 // of a registration: the instance follows the signature
+	flagAccept    = 1 // of a reply: the scraper opens its metrics channel here
+	flagShared    = 2 // of a reply: another running client has the same key
+	flagElsewhere = 8 // of a reply: another member of the scraper's group connects to the client; 4 is flagUpdated
 )
 
 // nsOffer is the namespace of signatures of offers.

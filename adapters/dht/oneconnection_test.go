@@ -281,8 +281,8 @@ func TestOfferSurvivesTheWireAndNothingElseIsOne(t *testing.T) {
 		m.Offer = &o
 		checkOffer(t, m, bare)
 	}
-	for tail := range 4 {
-		r := AliasReply{Major: majorVersion, Minor: minorVersion, Success: true, Updated: true, Accepted: tail&1 != 0, Shared: tail&2 != 0}
+	for tail := range 8 {
+		r := AliasReply{Major: majorVersion, Minor: minorVersion, Success: true, Updated: true, Accepted: tail&1 != 0, Shared: tail&2 != 0, Elsewhere: tail&4 != 0}
 		if got, err := ParseAliasReply(r.Append(nil)); err != nil || got != r || len(r.Append(nil)) != r.Size() {
 			t.Errorf("reply %+v, %v", got, err)
 		}

@@ -15,16 +15,17 @@ import (
 // registration is one request to a scraper on an outgoing link: alias or leave, or the exchange for a set. It leaves the link after the
 // answer.
 type registration struct {
-	link   *link
-	rpc    *muxrpc.RPC
-	onOpen func(domain.Peer)
-	shared func()       // see ports.Registration.OnShared
-	set    *setExchange // nil until it begins, and for an alias
-	done   func(updated bool, err error)
-	over   bool // done was called, or must not be called any more
-	offers bool // offers metrics on the same connection
-	waits  bool // waits for the scraper to take the offer
-	linger host.Timer
+	link      *link
+	rpc       *muxrpc.RPC
+	onOpen    func(domain.Peer)
+	shared    func()       // see ports.Registration.OnShared
+	elsewhere func()       // see ports.Registration.OnElsewhere
+	set       *setExchange // nil until it begins, and for an alias
+	done      func(updated bool, err error)
+	over      bool // done was called, or must not be called any more
+	offers    bool // offers metrics on the same connection
+	waits     bool // waits for the scraper to take the offer
+	linger    host.Timer
 }
 
 // metricsOffer is the offer of a registering client to serve its metrics on the same connection.
@@ -45,7 +46,7 @@ type metricsOffer struct {
 // channel's open message, or as soon as there is a handshake hash to sign; it does not wait for the scraper's open message.
 // offer is nil where there is no metrics server under the registered key.
 func register(l *link, method string, r ports.Registration, offer *metricsOffer, done func(updated bool, err error)) (cancel func()) {
-	g := &registration{link: l, onOpen: r.OnOpen, shared: r.OnShared, done: done}
+	g := &registration{link: l, onOpen: r.OnOpen, shared: r.OnShared, elsewhere: r.OnElsewhere, done: done}
 	l.join(g)
 	if offer != nil && method == methodAlias { // a goodbye only proves the key
 		g.offerMetrics(offer)
@@ -155,6 +156,9 @@ func (r *registration) onAnswer(value []byte, err error) {
 			r.waits = r.waits || m.Accepted
 			if m.Shared && r.shared != nil && !r.over {
 				r.shared()
+			}
+			if m.Elsewhere && r.elsewhere != nil && !r.over {
+				r.elsewhere()
 			}
 			r.succeeded(m.Updated)
 		}

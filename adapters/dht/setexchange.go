@@ -170,6 +170,7 @@ func (e *setExchange) pump() {
 func (e *setExchange) registered(m TargetsReply) {
 	if e.first != nil {
 		m.Updated, m.Shared, m.Accepted = m.Updated || e.first.Updated, m.Shared || e.first.Shared, m.Accepted || e.first.Accepted
+		m.Elsewhere = m.Elsewhere || e.first.Elsewhere
 		e.finish(m, nil)
 		return
 	}
@@ -207,6 +208,9 @@ func (e *setExchange) prove(rejected []domain.RejectedTarget) (items []byte) {
 func reportSet(r ports.Registration, m TargetsReply) {
 	if m.Shared && r.OnShared != nil {
 		r.OnShared()
+	}
+	if m.Elsewhere && r.OnElsewhere != nil {
+		r.OnElsewhere()
 	}
 	if r.Set.OnRejected == nil {
 		return

@@ -88,6 +88,7 @@ func newSetWorld(t *testing.T, cfg Config, change func(*ports.Registration), rep
 	r.Register = domain.Register{Key: domain.PublicKey(id.KeyPairFromSeed(id.Seed{3}).Public), Instance: domain.Instance{7}}
 	r.Set = &ports.SetRegistration{Targets: w.set, Base: w.old, OnRejected: func(r []domain.RejectedTarget) { w.rejected = r }}
 	r.OnShared = func() { w.call("shared") }
+	r.OnElsewhere = func() { w.call("elsewhere") }
 	if change != nil {
 		change(&r)
 	}
@@ -119,6 +120,7 @@ func TestSetIsSentAsFarAsTheScraperNeedsIt(t *testing.T) {
 		{"refused", nil, []ports.SetReply{{Message: "no"}}, "set new since old of 2; registered false scraper reported: no"},
 		{"refused with its content", nil, []ports.SetReply{all, {Message: "no"}}, "set new since old of 2; " + whole + "; registered false scraper reported: no"},
 		{"shared", nil, []ports.SetReply{{Success: true, Shared: true}}, "set new since old of 2; shared; registered false <nil>"},
+		{"elsewhere", nil, []ports.SetReply{all, {Success: true, Elsewhere: true}}, "set new since old of 2; " + whole + "; elsewhere; registered false <nil>"},
 		{"empty", func(r *ports.Registration) { r.Set.Targets = domain.TargetSet{} }, []ports.SetReply{all, done},
 			"set none since old of 0; content since none: [] gone [] bad [] former 0; registered true <nil>"},
 	} {

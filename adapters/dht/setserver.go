@@ -111,6 +111,7 @@ func (s *setServer) pass(content *ports.SetContent, reply func([]byte, error)) {
 		m := TargetsReply{Success: r.Success, Need: r.Need, Message: cut(r.Message)}
 		if r.Success && r.Need == ports.NeedNothing {
 			m.Accepted, m.Shared, m.Updated = accepted, r.Shared, r.Updated
+			m.Elsewhere = r.Elsewhere
 			m.Rejected = r.Rejected[:min(len(r.Rejected), domain.MaxTargets)]
 		}
 		reply(m.Append(make([]byte, 0, m.Size())), nil)

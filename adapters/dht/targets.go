@@ -68,7 +68,7 @@ func ParseTargetsRequest(b []byte) (TargetsRequest, error) {
 
 // TargetsReply is the result of the methods targets and targets-commit:
 //
-//	uint major (1) · uint minor (1) · bool success (1) · uint need (0 nothing, 1 all, 2 changes) · uint flags (1 accepted, 2 shared, 4 updated) ·
+//	uint major (1) · uint minor (1) · bool success (1) · uint need (0 nothing, 1 all, 2 changes) · uint flags (1 accepted, 2 shared, 4 updated, 8 elsewhere) ·
 //	  uint n · n × (string alias · uint reason)
 //	uint major (1) · uint minor (1) · bool success (0) · string message
 //
@@ -78,6 +78,7 @@ type TargetsReply struct {
 	Success                   bool
 	Need                      ports.Need // on success. If anything, the rest is not meaningful.
 	Accepted, Shared, Updated bool
+	Elsewhere                 bool // see AliasReply
 	Rejected                  []domain.RejectedTarget
 	Message                   string // on failure
 }
@@ -104,7 +105,7 @@ func rejectionReason(code uint64) string {
 }
 
 func (m TargetsReply) flags() (f uint64) {
-	for flag, set := range map[uint64]bool{flagAccept: m.Accepted, flagShared: m.Shared, flagUpdated: m.Updated} {
+	for flag, set := range map[uint64]bool{flagAccept: m.Accepted, flagShared: m.Shared, flagUpdated: m.Updated, flagElsewhere: m.Elsewhere} {
 		if set {
 			f |= flag
 		}
@@ -151,6 +152,7 @@ func ParseTargetsReply(b []byte) (TargetsReply, error) {
 		m.Need = readNeed(&r)
 		flags := r.Uint()
 		m.Accepted, m.Shared, m.Updated = flags&flagAccept != 0, flags&flagShared != 0, flags&flagUpdated != 0
+		m.Elsewhere = flags&flagElsewhere != 0
 		for range r.Count(2, domain.MaxTargets) {
 			alias, code := r.Bytes(), r.Uint()
 			if r.Err() != nil {

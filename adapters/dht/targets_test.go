@@ -33,6 +33,7 @@ func TestTargetsMessagesAreThoseOfTheSpec(t *testing.T) {
 		{Alias: "web", Reason: domain.ReasonPinned}, {Alias: "b"},
 	}}
 	shared := TargetsReply{Major: 1, Minor: 1, Success: true, Shared: true}
+	elsewhere := TargetsReply{Major: 1, Minor: 1, Success: true, Elsewhere: true}
 	failed := TargetsReply{Major: 1, Minor: 1, Message: "no"}
 	commit := TargetsCommit{Need: ports.NeedAll, Bytes: 300}
 	x := func(b string) string { return strings.Repeat(b, 32) }
@@ -46,6 +47,7 @@ func TestTargetsMessagesAreThoseOfTheSpec(t *testing.T) {
 		{"reply that needs changes", "01010102" + "00" + "00", needs.Append(nil), replyAgain},
 		{"reply with rejected targets", "01010100" + "05" + "02" + "0377656204" + "016200", registered.Append(nil), replyAgain},
 		{"reply about another client", "01010100" + "02" + "00", shared.Append(nil), replyAgain},
+		{"reply of a member that leaves the client to another one", "01010100" + "08" + "00", elsewhere.Append(nil), replyAgain},
 		{"reply of a failure", "010100" + "026e6f", failed.Append(nil), replyAgain},
 		{"commit", "01" + "fd2c01", commit.Append(nil), func(b []byte) ([]byte, error) {
 			m, err := ParseTargetsCommit(b)

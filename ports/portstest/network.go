@@ -436,6 +436,9 @@ func (t *Transport) converse(r ports.Registration, method func(ports.AliasHandle
 						if reply.Shared && r.OnShared != nil && !over {
 							r.OnShared()
 						}
+						if reply.Elsewhere && r.OnElsewhere != nil && !over {
+							r.OnElsewhere()
+						}
 						finish(reply.Updated, nil)
 					} else {
 						finish(false, &domain.RemoteError{Message: reply.Message, Scraper: true})

@@ -56,6 +56,9 @@ func (e *setExchange) ask(content *ports.SetContent) {
 	if instance.IsZero() {
 		instance = domain.InstanceOf(r.Dial.Public, r.Key)
 	}
+	if t.Proves {
+		e.link.server.offer(r.Key)
+	}
 	answer(ports.SetRequest{
 		Secret: r.Secret, Key: r.Key, Instance: instance, Revision: r.Set.Targets.Revision(), Base: e.base, Count: r.Set.Targets.Len(),
 		Proven: !t.Unproven, Unconnected: t.Proves && !t.reached(r.Key), Content: content,
@@ -128,6 +131,9 @@ func (e *setExchange) registered(reply ports.SetReply) {
 	}
 	if reply.Shared && e.request.OnShared != nil {
 		e.request.OnShared()
+	}
+	if reply.Elsewhere && e.request.OnElsewhere != nil {
+		e.request.OnElsewhere()
 	}
 	if len(rejected) > 0 && set.OnRejected != nil {
 		set.OnRejected(rejected)

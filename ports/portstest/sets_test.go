@@ -54,6 +54,7 @@ func TestNetworkRegistersSets(t *testing.T) {
 			"open; 2 of base; proof b true of set, 0 targets; proof b true of none, 2 targets; shared; rejected [{b pinned}]; updated false <nil>"},
 		{"pinned, again and again", false, base, []ports.SetReply{rejected, {Success: true, Need: ports.NeedAll}},
 			"open; 2 of base; proof b true of set, 0 targets; proof b true of none, 2 targets; failed " + portstest.ErrSetAgain.Error()},
+		{"taken elsewhere", false, base, []ports.SetReply{{Success: true, Elsewhere: true}}, "open; 2 of base; elsewhere; updated false <nil>"},
 		{"not supported", false, base, nil, "open; unknown true"},
 		{"not supported by the switch", true, base, []ports.SetReply{{Success: true}}, "open; unknown true"},
 	} {
@@ -100,7 +101,7 @@ func TestNetworkRegistersSets(t *testing.T) {
 			loop.Advance(time.Second)
 			client.RegisterAlias(ports.Registration{
 				Scraper: scraperKeys.Public, Dial: formerKeys, Register: domain.Register{Key: clientKeys.Public},
-				OnOpen: func(domain.Peer) { call("open") }, OnShared: func() { call("shared") },
+				OnOpen: func(domain.Peer) { call("open") }, OnShared: func() { call("shared") }, OnElsewhere: func() { call("elsewhere") },
 				Set: &ports.SetRegistration{
 					Targets: set, Base: c.base, OnRejected: func(r []domain.RejectedTarget) { call("rejected %v", r) },
 					Former: func(domain.Alias) domain.KeyPair { return formerKeys },
