@@ -11,6 +11,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/internal/cost"
+	"github.com/dhtprom/dhtprom/spec/vectors"
 )
 
 func seeded(n byte) domain.KeyPair { return domain.KeyPairFromSeed(domain.SeedFrom([32]byte{n})) }
@@ -74,6 +75,11 @@ func TestTheFormOfInvitesIsFixed(t *testing.T) {
 	}
 	if len(golden) != 120 {
 		t.Errorf("%d characters", len(golden))
+	}
+	z32 := base32.NewEncoding("ybndrfg8ejkmcpqxot1uwisza345h769").WithPadding(base32.NoPadding)
+	decoded, err := z32.DecodeString(golden[len(domain.InvitePrefix):])
+	if want := vectors.ExampleBytes(t, "dhtprom", "invite of a scraper in the public DHT"); err != nil || string(decoded) != string(want) {
+		t.Errorf("the invite has %x, the specification %s, %v", decoded, want, err)
 	}
 }
 

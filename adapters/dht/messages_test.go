@@ -212,3 +212,23 @@ func fuzz[M any](f *testing.F, seeds []message, parse func([]byte) (M, error), a
 		}
 	})
 }
+
+// The offer byte for byte, as spec/dhtprom.md describes it.
+func TestOffersAreThoseOfTheSpec(t *testing.T) {
+	hash := [64]byte{1}
+	offer := SignOffer(formerPair, hash)
+	offer.Unconnected, offer.Instance = true, domain.Instance(bytes.Repeat([]byte{6}, 16))
+	m := AliasRequest{Secret: domain.SecretFrom(filled(1)), Offer: &offer, Register: domain.Register{
+		Alias: "web", Key: domain.PublicKey(formerPair.Public), Hostname: "h", Service: "s",
+	}}
+	if got, want := m.Append(nil), vectors.ExampleBytes(t, "dhtprom", "registration with an offer"); !bytes.Equal(got, want) {
+		t.Errorf("got  %x\nwant %s", got, want)
+	}
+	if !offer.Proves(m.Key, hash) {
+		t.Error("the offer proves nothing")
+	}
+	r := AliasReply{Success: true, Updated: true, Accepted: true}
+	if got, want := r.Append(nil), vectors.ExampleBytes(t, "dhtprom", "reply that accepts the offer"); !bytes.Equal(got, want) {
+		t.Errorf("got  %x\nwant %s", got, want)
+	}
+}

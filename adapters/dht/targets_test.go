@@ -2,7 +2,6 @@ package dht
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/internal/cost"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/spec/vectors"
 )
 
 // filled returns an array with one value.
@@ -36,27 +36,26 @@ func TestTargetsMessagesAreThoseOfTheSpec(t *testing.T) {
 	elsewhere := TargetsReply{Major: 1, Minor: 1, Success: true, Elsewhere: true}
 	failed := TargetsReply{Major: 1, Minor: 1, Message: "no"}
 	commit := TargetsCommit{Need: ports.NeedAll, Bytes: 300}
-	x := func(b string) string { return strings.Repeat(b, 32) }
 	for _, test := range []struct {
-		name, want string
-		got        []byte
-		again      func(b []byte) ([]byte, error)
+		name  string // of the example
+		got   []byte
+		again func(b []byte) ([]byte, error)
 	}{
-		{"request", "0101" + x("01") + x("02") + x("03") + x("04") + "fd8813", bare.Append(nil), requestAgain},
-		{"request with an offer", "0101" + x("01") + x("02") + x("03") + x("04") + "fd8813" + "0107" + x("05") + x("05") + strings.Repeat("06", 16), offered.Append(nil), requestAgain},
-		{"reply that needs changes", "01010102" + "00" + "00", needs.Append(nil), replyAgain},
-		{"reply with rejected targets", "01010100" + "05" + "02" + "0377656204" + "016200", registered.Append(nil), replyAgain},
-		{"reply about another client", "01010100" + "02" + "00", shared.Append(nil), replyAgain},
-		{"reply of a member that leaves the client to another one", "01010100" + "08" + "00", elsewhere.Append(nil), replyAgain},
-		{"reply of a failure", "010100" + "026e6f", failed.Append(nil), replyAgain},
-		{"commit", "01" + "fd2c01", commit.Append(nil), func(b []byte) ([]byte, error) {
+		{"targets", bare.Append(nil), requestAgain},
+		{"targets with an offer", offered.Append(nil), requestAgain},
+		{"reply that needs changes", needs.Append(nil), replyAgain},
+		{"reply with rejected targets", registered.Append(nil), replyAgain},
+		{"reply about another client", shared.Append(nil), replyAgain},
+		{"reply of a member that leaves the client to another one", elsewhere.Append(nil), replyAgain},
+		{"reply of a failure", failed.Append(nil), replyAgain},
+		{"targets-commit", commit.Append(nil), func(b []byte) ([]byte, error) {
 			m, err := ParseTargetsCommit(b)
 			return m.Append(nil), err
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := hex.EncodeToString(test.got); got != test.want {
-				t.Fatalf("got %s, want %s", got, test.want)
+			if want := vectors.ExampleBytes(t, "dhtprom", test.name); !bytes.Equal(test.got, want) {
+				t.Fatalf("got %x, want %s", test.got, want)
 			}
 			for _, tail := range []string{"", "\xfflater"} {
 				if again, err := test.again(append(bytes.Clone(test.got), tail...)); err != nil || !bytes.Equal(again, test.got) {
@@ -64,7 +63,7 @@ func TestTargetsMessagesAreThoseOfTheSpec(t *testing.T) {
 				}
 			}
 			end := len(test.got)
-			if test.name == "request with an offer" {
+			if test.name == "targets with an offer" {
 				end = len(bare.Append(nil)) // a request with a part of an offer has none
 			}
 			for n := range end {
@@ -171,16 +170,12 @@ func rules() contentRules {
 func TestContentIsThatOfTheSpec(t *testing.T) {
 	web := domain.Target{Alias: "web", Hostname: "h", Service: "s", Label: "h:1", Labels: labelsOf(t, map[string]string{"zone": "a", "env": "b"}), Fields: fieldsOf(t, "X-A")}
 	content := appendContent(nil, []domain.Target{web, {Alias: "b"}}, []domain.Alias{"c"})
-	want := "20" + "00" + "03776562" + "0168" + "0173" + "03683a31" + "02" + "03656e76" + "0162" + "047a6f6e65" + "0161" + "01" + "03582d41" +
-		"08" + "00" + "0162" + "00" + "00" + "00" + "00" + "00" +
-		"03" + "01" + "0163"
-	if got := hex.EncodeToString(content); got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+	if want := vectors.ExampleBytes(t, "dhtprom", "content of two targets and one that is gone"); !bytes.Equal(content, want) {
+		t.Errorf("got  %x\nwant %s", content, want)
 	}
 	proof := appendProof(nil, "web", formerPair, rules().message)
-	signature := formerPair.Sign(rules().message)
-	if got, want := hex.EncodeToString(proof), "65"+"02"+"03776562"+hex.EncodeToString(formerPair.Public[:])+hex.EncodeToString(signature[:]); got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+	if want := vectors.ExampleBytes(t, "dhtprom", "proof of a former key"); !bytes.Equal(proof, want) {
+		t.Errorf("got  %x\nwant %s", proof, want)
 	}
 	if got := formerMessage(filled(2), [64]byte{1}); len(got) != 32+64+32 || [32]byte(got) != id.Namespace("dhtprom/former key", 0) || got[32] != 1 || got[96] != 2 {
 		t.Errorf("the signed message is %x", got)

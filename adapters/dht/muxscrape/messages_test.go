@@ -2,7 +2,6 @@ package muxscrape
 
 import (
 	"bytes"
-	"encoding/hex"
 	"fmt"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/dhtprom/dhtprom/hyperdht/mux/muxtest"
 	"github.com/dhtprom/dhtprom/internal/cost"
 	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/spec/vectors"
 )
 
 // The messages byte for byte, as spec/dhtprom.md describes them.
@@ -25,25 +25,25 @@ func TestMessagesAreThoseOfTheSpec(t *testing.T) {
 	over := end{3, byExporter, "EOF"}
 	win := window{4, 32768}
 	for _, test := range []struct {
-		name, want string
-		got        []byte
-		again      func(b []byte) (any, error)
-		value      any
+		name  string // of the example
+		got   []byte
+		again func(b []byte) (any, error)
+		value any
 	}{
-		{"request", "01fe0000010001fd1c250377656203613d620106416363657074032a2f2a", req.append(nil), func(b []byte) (any, error) { return parseRequest(b) }, request{1, 65536, domain.ScrapeRequest{Target: "web", Query: "a=b", Within: 9500 * time.Millisecond, Header: req.Header, Compress: true}}},
-		{"response", "0201c80a746578742f706c61696e04677a6970fd2c01", res.append(nil), func(b []byte) (any, error) { return parseResponse(b) }, res},
-		{"response of unknown length", "0200fd94010000", unknown.append(nil), func(b []byte) (any, error) { return parseResponse(b) }, unknown},
-		{"data", "05616263", append(appendDataHead(nil, 5), []byte("abc")...), func(b []byte) (any, error) {
+		{"request", req.append(nil), func(b []byte) (any, error) { return parseRequest(b) }, request{1, 65536, domain.ScrapeRequest{Target: "web", Query: "a=b", Within: 9500 * time.Millisecond, Header: req.Header, Compress: true}}},
+		{"response", res.append(nil), func(b []byte) (any, error) { return parseResponse(b) }, res},
+		{"response of unknown length", unknown.append(nil), func(b []byte) (any, error) { return parseResponse(b) }, unknown},
+		{"data", append(appendDataHead(nil, 5), []byte("abc")...), func(b []byte) (any, error) {
 			id, piece, err := parseData(b)
 			return fmt.Sprintf("%d %s", id, piece), err
 		}, "5 abc"},
-		{"end", "030103454f46", over.append(nil), func(b []byte) (any, error) { return parseEnd(b) }, over},
-		{"window", "04fd0080", win.append(nil), func(b []byte) (any, error) { return parseWindow(b) }, win},
-		{"cancel", "06", compact.AppendUint(nil, 6), func(b []byte) (any, error) { return parseCancel(b) }, uint64(6)},
+		{"end", over.append(nil), func(b []byte) (any, error) { return parseEnd(b) }, over},
+		{"window", win.append(nil), func(b []byte) (any, error) { return parseWindow(b) }, win},
+		{"cancel", compact.AppendUint(nil, 6), func(b []byte) (any, error) { return parseCancel(b) }, uint64(6)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := hex.EncodeToString(test.got); got != test.want {
-				t.Fatalf("got %s, want %s", got, test.want)
+			if want := vectors.ExampleBytes(t, "dhtprom", test.name); !bytes.Equal(test.got, want) {
+				t.Fatalf("got %x, want %s", test.got, want)
 			}
 			for _, tail := range []string{"", "later"} {
 				if test.name == "data" && tail != "" {

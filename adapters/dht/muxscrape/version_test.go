@@ -1,12 +1,13 @@
 package muxscrape
 
 import (
-	"encoding/hex"
+	"bytes"
 	"strings"
 	"testing"
 
 	"github.com/dhtprom/dhtprom/hyperdht/mux"
 	"github.com/dhtprom/dhtprom/hyperdht/mux/muxtest"
+	"github.com/dhtprom/dhtprom/spec/vectors"
 )
 
 // handshaken returns the version that a requester has of a responder with a handshake.
@@ -32,8 +33,8 @@ func handshaken(t *testing.T, handshake []byte) string {
 // The handshake byte for byte, as spec/dhtprom.md describes it.
 func TestHandshakeHasTheVersion(t *testing.T) {
 	got := appendHandshake(nil, "1.2.3")
-	if text := hex.EncodeToString(got); text != "05312e322e33" {
-		t.Errorf("got %s", text)
+	if want := vectors.ExampleBytes(t, "dhtprom", "handshake of version 1.2.3"); !bytes.Equal(got, want) {
+		t.Errorf("got %x, want %s", got, want)
 	}
 	if v := handshaken(t, append(got, "later"...)); v != "1.2.3" {
 		t.Errorf("version %q, with fields of later versions", v)
