@@ -12,7 +12,9 @@ import (
 	"github.com/dhtprom/dhtprom/client"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/dhtnet"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/hyperdht/swarm"
 	"github.com/dhtprom/dhtprom/node"
 	"github.com/dhtprom/dhtprom/scraper"
 )
@@ -46,12 +48,22 @@ func ExampleNode() {
 
 // localNode is a node in a private DHT on the loopback interface. Without Bootstrap, a node is one of the public network.
 func localNode() (n *dhtprom.Node, stop func()) {
+	n, _, stop = localNodes()
+	return n, stop
+}
+
+// localNodes are two nodes in a private DHT.
+func localNodes() (first, second *dhtprom.Node, stop func()) {
 	dht, err := node.NewDHT(node.DHTConfig{})
 	check(err)
-	n, err = dhtprom.NewNode(dhtprom.NodeConfig{Bootstrap: dht.Bootstrap()})
+	cfg := dhtprom.NodeConfig{Bootstrap: dht.Bootstrap()}
+	first, err = dhtprom.NewNode(cfg)
 	check(err)
-	return n, func() {
-		n.Close()
+	second, err = dhtprom.NewNode(cfg)
+	check(err)
+	return first, second, func() {
+		first.Close()
+		second.Close()
 		dht.Close()
 	}
 }
@@ -105,6 +117,31 @@ func ExampleNode_Streams_record() {
 	v, err := n.Streams().MutableGet(ctx, keys.Public, hyperdht.MutableGetOptions{})
 	fmt.Println(v.Seq, string(v.Value), err)
 	// Output: 1 version 1.2 <nil>
+}
+
+// Peers that know a name find each other, and are connected, wherever they are.
+func ExampleNode_Streams_swarm() {
+	first, second, stop := localNodes()
+	defer stop()
+	ctx, topic := context.Background(), id.Target(id.Hash([]byte("weather stations")))
+	join := func(n *dhtprom.Node) *dhtnet.Swarm {
+		s, err := n.Streams().Swarm(ctx, swarm.Config{})
+		check(err)
+		_, err = s.Join(ctx, topic, swarm.JoinOptions{})
+		check(err)
+		check(s.Flush(ctx)) // announced, and connected to all peers that are there
+		return s
+	}
+	here, there := join(first), join(second)
+	c, err := here.Accept(ctx) // c is a net.Conn
+	check(err)
+	fmt.Fprint(c, "cloudy")
+	check(c.Close())
+	d, err := there.Accept(ctx)
+	check(err)
+	text, err := io.ReadAll(d)
+	fmt.Println(string(text), err, d.Peer.PublicKey == here.PublicKey())
+	// Output: cloudy <nil> true
 }
 
 func check(err error) {

@@ -10,7 +10,7 @@
 //	l, err := dht.Listen(ctx, hyperdht.ListenOptions{Keys: keys})             // a net.Listener
 //	c, err := dht.Dial(ctx, keys.Public, hyperdht.ConnectOptions{})           // a net.Conn, here or on any other machine
 //	err = dht.Announce(ctx, topic, keys, hyperdht.AnnounceOptions{})          // topic := id.Target(id.Hash([]byte("name")))
-//	peers, err := dht.Lookup(ctx, topic)                                      // the keys that were announced
+//	peers, err := dht.Lookup(ctx, topic)                                      // the keys that were announced: peers[0].PublicKey
 //	_, err = dht.MutablePut(ctx, keys, seq, []byte("value"))                  // a record under a key
 //	v, err := dht.MutableGet(ctx, keys.Public, hyperdht.MutableGetOptions{})  // the record, from anywhere
 //	nodes, err := dht.Nodes(ctx)                                              // hyperdht.Config.Nodes of the next run
