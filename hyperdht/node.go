@@ -38,7 +38,7 @@ const (
 
 // Config is the configuration of a Node. The zero Config is a node of the public network.
 type Config struct {
-	// Keys is the default identity for dials; zero means a random key pair.
+	// Keys is the default identity for dials and servers; zero means a random key pair.
 	Keys id.KeyPair
 	// Bootstrap lists the nodes to enter the network by, as host:port, ip@host:port or a port on this
 	// machine. Nil means PublicBootstrap; empty means none: other nodes enter the network through this one.
@@ -329,7 +329,7 @@ func (n *Node) NetworkChanged() { n.rpc.NetworkChanged() }
 
 // Status describes a node at one moment.
 type Status struct {
-	// PublicKey is the default identity for dials, ID the node's id in the DHT; zero while Ephemeral.
+	// PublicKey is the default identity for dials and servers, ID the node's id in the DHT; zero while Ephemeral.
 	PublicKey id.PublicKey
 	ID        id.NodeID
 	// Local is the bound address of the server socket; invalid while suspended or closed.

@@ -9,9 +9,9 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// ListenOptions are the identity and options of a server; only Keys is required.
+// ListenOptions are the identity and options of a server. The zero value admits all, under the node's own key.
 type ListenOptions struct {
-	// Keys is the server's identity: clients dial its public key.
+	// Keys is the server's identity: clients dial its public key. The zero value is the node's, Config.Keys.
 	Keys id.KeyPair
 	// Admit reports whether a key may connect; nil admits all. A rejected caller gets no answer.
 	// from is the caller's address as its relay sees it; a sender to which this server did not
@@ -78,6 +78,9 @@ func (p *peering) listen(cfg ListenOptions, done func(error)) (*Server, error) {
 	}
 	if cfg.OnConnection == nil {
 		cfg.OnConnection = func(c *Connection) { c.Destroy(nil) }
+	}
+	if cfg.Keys.IsZero() {
+		cfg.Keys = p.cfg.Keys
 	}
 	target := cfg.Keys.Public.Target()
 	if p.servers.at(target) != nil {

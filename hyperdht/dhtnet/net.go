@@ -66,8 +66,8 @@ type Listener struct {
 	closed bool // by Close
 }
 
-// Listen announces a server under opts.Keys and returns when it is announced, when ctx ends, or when the node or its host closes.
-// opts.OnConnection must be nil: Accept uses it.
+// Listen announces a server under opts.Keys, or the node's if they are zero, and returns when it is announced, when ctx ends, or when
+// the node or its host closes. opts.OnConnection must be nil: Accept uses it.
 func (n *Net) Listen(ctx context.Context, opts hyperdht.ListenOptions) (*Listener, error) {
 	return n.listen(ctx, opts, func(l *Listener, c *hyperdht.Connection) { l.add(newConn(n.loop, c)) })
 }

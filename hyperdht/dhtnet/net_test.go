@@ -83,6 +83,36 @@ func listen(t testing.TB, n *dhtnet.Net) *dhtnet.Listener {
 	return l
 }
 
+// As in the packages, the node's own keys are the identity of a server without others, of a pool's too.
+func TestListenWithoutKeysIsUnderThoseOfTheNode(t *testing.T) {
+	n := privateDHT(t)
+	status, err := n.Status(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller := id.KeyPairFromSeed(id.Seed{77})
+	for name, listen := range map[string]func(context.Context, hyperdht.ListenOptions) (*dhtnet.Listener, error){
+		"node": n.Listen, "pool": n.NewPool().Listen,
+	} {
+		l, err := listen(testContext(t), hyperdht.ListenOptions{})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if key := l.Addr().(dhtnet.Addr).Key; key != status.PublicKey {
+			t.Errorf("%s: the server is %s, the node %s", name, key, status.PublicKey)
+		}
+		if _, err := n.Dial(testContext(t), status.PublicKey, hyperdht.ConnectOptions{Keys: &caller}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := l.Accept(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := l.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestConnBehavesLikeNetConn(t *testing.T) {
 	n := privateDHT(t)
 	nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {

@@ -90,7 +90,8 @@ func (p *Pool) Dial(ctx context.Context, key id.PublicKey, opts hyperdht.Connect
 
 // Listen is Net.Listen for connections of the pool.
 func (p *Pool) Listen(ctx context.Context, opts hyperdht.ListenOptions) (*Listener, error) {
-	key, closed := opts.Keys.Public, opts.OnClose
+	var key id.PublicKey // once a connection has come
+	closed := opts.OnClose
 	opts.OnClose = func() {
 		delete(p.listeners, key)
 		if closed != nil {
@@ -98,6 +99,7 @@ func (p *Pool) Listen(ctx context.Context, opts hyperdht.ListenOptions) (*Listen
 		}
 	}
 	return p.net.listen(ctx, opts, func(l *Listener, c *hyperdht.Connection) {
+		key = l.key
 		p.listeners[key] = l
 		p.pool.Add(c)
 	})
