@@ -2,6 +2,7 @@ package dht
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -172,6 +173,14 @@ func TestContentIsThatOfTheSpec(t *testing.T) {
 	content := appendContent(nil, []domain.Target{web, {Alias: "b"}}, []domain.Alias{"c"})
 	if want := vectors.ExampleBytes(t, "dhtprom", "content of two targets and one that is gone"); !bytes.Equal(content, want) {
 		t.Errorf("got  %x\nwant %s", content, want)
+	}
+	set, err := domain.NewTargetSet([]domain.Target{web, {Alias: "b"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hashed := sha256.Sum256(vectors.ExampleBytes(t, "dhtprom", "what the revision of those two targets hashes"))
+	if want := vectors.ExampleBytes(t, "dhtprom", "their revision"); set.Revision() != hashed || !bytes.Equal(hashed[:], want) {
+		t.Errorf("the revision is %x, of the text it is %x, want %s", set.Revision(), hashed, want)
 	}
 	proof := appendProof(nil, "web", formerPair, rules().message)
 	if want := vectors.ExampleBytes(t, "dhtprom", "proof of a former key"); !bytes.Equal(proof, want) {
