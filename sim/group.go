@@ -180,7 +180,6 @@ func (g *scraperGroup) boot() {
 		m.boot()
 		g.w.until(m.name+" is ready", startWithin, func() bool { return m.app != nil && m.app.Ready() })
 	}
-	g.watchSessions()
 }
 
 // usualEtcd is etcd in the same data centre.
@@ -260,7 +259,11 @@ func (f *followed) Follow(report func(domain.TableChange)) {
 
 // onEvent handles every event of a member. No two members lead at a time, whatever their clocks say.
 func (g *scraperGroup) onEvent(s *scraper, boot int, e domain.Event) {
-	switch e.(type) {
+	switch e := e.(type) {
+	case domain.SessionWait:
+		if g.firstWait(s, e.Key) {
+			g.w.check.startOver(s.name + " dials " + g.w.nameOf(e.Key))
+		}
 	case domain.GroupLead:
 		if g.leads() && g.leading != s {
 			g.w.fail("leader", "%s leads while %s does", s.name, g.leading.name)

@@ -14,8 +14,6 @@ const (
 	missedWithin = 2 * time.Minute
 	// oneWayClients is the number of such clients at a time: about one in the number of members belongs to that one anyway.
 	oneWayClients = 4
-	// sessionsEvery is the interval of watchSessions, shorter than any wait between dials.
-	sessionsEvery = 250 * time.Millisecond
 )
 
 // oneWay has clients that one member can reach: each must be scraped at all members, and stay with that one, then with another.
@@ -79,16 +77,23 @@ func (g *scraperGroup) offerOnly() {
 	}
 }
 
-// watchSessions forgets the failed dials of sessions that have ended: those with clients of other members, which are made for scrapes.
-func (g *scraperGroup) watchSessions() {
-	for _, m := range g.ups() {
-		for _, c := range g.w.clients {
-			if a, known := m.app.Alias(c.alias); known && a.Key == c.keys.Public && a.Session == domain.SessionClosed {
-				g.w.check.startOver(m.name + " dials " + g.w.nameOf(a.Key))
+// firstWait reports whether a member's session with a client has just lost its connection, or not got one, for the first time. Sessions with clients of other
+// members are made for scrapes, and end: the next one has the shortest wait again.
+func (g *scraperGroup) firstWait(m *scraper, key domain.PublicKey) bool {
+	failures := 0
+	for _, c := range g.w.clients {
+		if c.keys.Public != key {
+			continue
+		}
+		if a, known := m.app.Alias(c.alias); known && a.Key == key {
+			for _, change := range a.History {
+				if change.State == domain.SessionWaiting {
+					failures += change.Count
+				}
 			}
 		}
 	}
-	g.w.net.AfterFunc(sessionsEvery, g.watchSessions)
+	return failures == 1
 }
 
 // only blocks the ways between a client and all members but one; nil blocks none.
