@@ -19,6 +19,7 @@ type lossDetection struct {
 	probes        uint8  // tail-loss probes since the last acknowledgement
 	persistent    bool   // does not give up, however many there are
 	hiding        bool   // see hide
+	mute          bool   // the timer has expired, and what was sent again was not sent once more since; see heard
 	share         lossShare
 	hidden        Seq
 }
@@ -44,7 +45,7 @@ func (l *lossDetection) endRecovery(acked Seq, faults *states.Faults) {
 }
 
 // progress starts the count of timeouts again.
-func (l *lossDetection) progress() { l.expiries = 0 }
+func (l *lossDetection) progress() { l.expiries, l.mute = 0, false }
 
 // hide marks the rates of what was sent before next: the peer has received more than it can name at once, so that it will seem to take the
 // time for it that it takes to name it.
@@ -72,6 +73,7 @@ func (l *lossDetection) probe(short bool) {
 func (l *lossDetection) expire() bool {
 	l.expiries++
 	l.stalls++
+	l.mute = true
 	return l.expiries >= maxExpiries && !l.persistent
 }
 
@@ -253,6 +255,25 @@ func (m *Machine) onTimeout(now host.Instant) {
 		}
 		return
 	}
+	m.suspectSize()
+	m.sendAgain(now)
+	m.timers.rto = now.Add(2 * m.rtt.rto)
+}
+
+// heard sends again after a timeout if a packet of the peer has come: the path works again, as after a router has restarted, and the timer
+// may be two timeouts away. What was sent less than two round trips ago may still arrive. It is no timeout: it neither counts as one nor moves
+// the timer. It happens once after each, since a path may also have become slow.
+func (m *Machine) heard(now host.Instant) {
+	oldest := m.out.flight.head
+	if m.closed || !m.loss.mute || oldest == nil || now.Before(oldest.sent.Add(max(2*m.rtt.smoothed, probeFloor))) {
+		return
+	}
+	m.loss.mute = false
+	m.sendAgain(now)
+}
+
+// sendAgain takes what is under way for lost.
+func (m *Machine) sendAgain(now host.Instant) {
 	before := m.loss.state
 	m.loss.beginRecovery(timedOut, m.out.sent, m.faults)
 	m.timers.reorder, m.timers.tail = never, never
@@ -264,10 +285,8 @@ func (m *Machine) onTimeout(now host.Instant) {
 			m.markLost(p, &s)
 		}
 	}
-	m.suspectSize()
 	m.bbr.onTimeout(m.out.flight.bytes, m.mss(), before)
 	m.pacer.hurry(now)
-	m.timers.rto = now.Add(2 * m.rtt.rto)
 }
 
 // onlyEndMissing reports whether the peer has ended, and has acknowledged all but our bare END. It has

@@ -2,6 +2,7 @@ package udx
 
 import (
 	"bytes"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -177,6 +178,104 @@ func TestProbesAreRepeatedThroughAnOutage(t *testing.T) {
 }
 
 // What was sent again and lost again, with nothing behind it, is found by a probe there, and not by the timer of a second.
+// A router that has lost its state lets nothing in until the host behind it sends something. What was lost meanwhile is sent again then, and
+// not only when the timer is due, which would count timeouts until then.
+func TestWhatWasLostIsSentAgainWhenThePeerIsHeard(t *testing.T) {
+	const ms = time.Millisecond
+	for _, test := range []struct {
+		from          netip.AddrPort // of what is heard; invalid: from the peer
+		heard         time.Duration
+		least, within time.Duration // of the write
+	}{
+		{heard: 1500 * ms, within: 1600 * ms},
+		{heard: 2900 * ms, within: 3000 * ms},
+		{heard: 4200 * ms, within: 4300 * ms},
+		{heard: 500 * ms, within: 1100 * ms},                                       // the first timeout is as good
+		{from: addrB, heard: 1500 * ms, least: 3 * time.Second, within: 3150 * ms}, // another host's heartbeat changes nothing
+		{from: addrA, heard: 11 * time.Second, within: 11100 * ms},                 // the last timeout before the end is at 13 s
+	} {
+		w := pair(t, link{delay: 20 * ms}, 1)
+		w.a.Write([]byte("a"))
+		w.flush()
+		w.run(time.Second)
+		shut := true
+		w.link.filter = func(from *end, _ Packet) bool { return from == w.b || !shut }
+		w.a.Write([]byte("b"))
+		w.flush()
+		began := w.now
+		w.run(test.heard)
+		shut = false
+		if test.from == addrB {
+			w.a.ReceiveFrom(w.now, netip.MustParseAddrPort("10.0.0.3:1"), w.b.control(FlagHeartbeat))
+		} else {
+			w.b.sendHeartbeat()
+		}
+		w.flush()
+		for string(w.b.got) != "ab" && w.step(began.Add(time.Minute)) {
+		}
+		if took := w.now.Sub(began); string(w.b.got) != "ab" || took < test.least || took > test.within {
+			t.Errorf("heard after %v: %q after %v, want it after %v to %v", test.heard, w.b.got, took, test.least, test.within)
+		}
+	}
+}
+
+// What comes right after a timeout may have left before what was sent again could arrive.
+func TestWhatIsHeardTooSoonAfterATimeoutSaysNothing(t *testing.T) {
+	const ms = time.Millisecond
+	w := pair(t, link{delay: 100 * ms}, 1)
+	w.a.Write([]byte("a"))
+	w.flush()
+	w.run(time.Second)
+	lost, again := true, 0
+	w.link.filter = func(from *end, p Packet) bool {
+		if from == w.a && p.Flags&FlagData != 0 && w.a.Stats().Timeouts > 0 {
+			lost = false
+			again++
+		}
+		return from == w.b || !lost
+	}
+	w.a.Write([]byte("b"))
+	w.flush()
+	for w.a.Stats().Timeouts == 0 && w.step(never) {
+	}
+	w.b.sendHeartbeat()
+	w.b.SendMessage([]byte("c"))
+	w.flush()
+	w.run(5 * time.Second)
+	if string(w.b.got) != "ab" || again != 1 {
+		t.Errorf("%q, and %d packets after the timeout, want 1", w.b.got, again)
+	}
+}
+
+// A peer that is heard all the time and gets nothing costs one more packet for each timeout, and the stream ends at its time.
+func TestPeerThatOnlySendsIsGivenUp(t *testing.T) {
+	const ms = time.Millisecond
+	w := pair(t, link{delay: 50 * ms}, 1)
+	w.a.Write([]byte("a"))
+	w.flush()
+	w.run(time.Second)
+	sent := 0
+	w.link.filter = func(from *end, p Packet) bool {
+		if from == w.a && p.Flags&FlagData != 0 {
+			sent++
+		}
+		return from == w.b
+	}
+	w.a.Write([]byte("b"))
+	w.flush()
+	began := w.now
+	for !w.a.closed && w.now.Sub(began) < time.Minute {
+		w.b.sendHeartbeat()
+		w.run(10 * ms)
+	}
+	if took := w.now.Sub(began).Round(time.Second); took != 13*time.Second || w.a.err != ErrTimeout {
+		t.Errorf("ended after %v with %v, want 13 s", took, w.a.err)
+	}
+	if sent != 1+2+6+6 {
+		t.Errorf("%d packets in 13 s, want the first one, two tail probes, six after timeouts, and one more after each of these", sent)
+	}
+}
+
 func TestLostRetransmissionsAreProbed(t *testing.T) {
 	w := pair(t, link{delay: ms}, 1)
 	w.writePackets(1)

@@ -271,6 +271,14 @@ func describe(p Packet) string {
 	return s
 }
 
+// addrOf is the address that an end sends from.
+func (w *world) addrOf(e *end) netip.AddrPort {
+	if e == w.a {
+		return addrA
+	}
+	return addrB
+}
+
 // flush ends a turn of both ends.
 func (w *world) flush() {
 	w.a.Flush(w.now)
@@ -300,7 +308,7 @@ func (w *world) step(limit host.Instant) bool {
 	w.now = at
 	for len(w.queue) > 0 && w.queue[0].at <= w.now {
 		x := heap.Pop(&w.queue).(arrival)
-		x.to.Receive(w.now, x.b)
+		x.to.ReceiveFrom(w.now, w.addrOf(x.from), x.b)
 		if w.link.turn == 0 {
 			x.to.Flush(w.now)
 		}

@@ -10,6 +10,9 @@ import (
 func (m *Machine) ReceiveFrom(now host.Instant, from netip.AddrPort, datagram []byte) {
 	m.path.arrive(from, len(datagram))
 	m.Receive(now, datagram)
+	if m.path.fromThere {
+		m.heard(now)
+	}
 	m.path.fromThere = false
 }
 
