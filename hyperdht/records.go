@@ -97,9 +97,10 @@ type AnnounceOptions struct {
 	Found func(Found)
 }
 
-// Announce stores a record for keys on a target, at the up to twenty nodes nearest to it. done gets nil if at
+// Announce stores a record for keys, or the node's if they are zero, on a target, at the up to twenty nodes nearest to it. done gets nil if at
 // least one of them stored it.
 func (n *Node) Announce(target id.Target, keys id.KeyPair, opts AnnounceOptions, done func(error)) *Query {
+	keys = n.peers.keysOr(keys)
 	peer := wire.Peer{PublicKey: keys.Public, RelayAddrs: opts.Relays}
 	commit := func(r *rpc.Reply, settled func(error)) {
 		if r.Token == nil {
@@ -125,9 +126,17 @@ func report(r *rpc.Reply, found func(Found)) (wire.LookupReply, error) {
 	return l, err
 }
 
-// Unannounce removes the record of keys from the nodes that a lookup of the target meets.
+// keysOr returns keys, or the node's own if they are zero.
+func (p *peering) keysOr(keys id.KeyPair) id.KeyPair {
+	if keys.IsZero() {
+		return p.cfg.Keys
+	}
+	return keys
+}
+
+// Unannounce removes the record of keys, or the node's if they are zero, from the nodes that a lookup of the target meets.
 func (n *Node) Unannounce(target id.Target, keys id.KeyPair, done func(error)) *Query {
-	return n.unannounce(target, keys, nil, nil, done)
+	return n.unannounce(target, n.peers.keysOr(keys), nil, nil, done)
 }
 
 // unannounce looks a target up and removes our record from every node that lists it, or that lists so
@@ -202,9 +211,10 @@ func (n *Node) ImmutableGet(target id.Target, done func([]byte, error)) *Query {
 	return q
 }
 
-// MutablePut stores a signed value under the hash of its key. Nodes reject a sequence number below the stored
+// MutablePut stores a value, signed with keys or the node's if they are zero, under the hash of their public key. Nodes reject a sequence number below the stored
 // one, and another value under the same one; done gets a *RefusedError then. The size is limited as in ImmutablePut.
 func (n *Node) MutablePut(keys id.KeyPair, seq uint64, value []byte, done func(MutableValue, error)) *Query {
+	keys = n.peers.keysOr(keys)
 	target := keys.Public.Target()
 	signed := wire.SignMutable(keys, seq, value)
 	put := wire.MutablePut{PublicKey: keys.Public, MutableValue: signed}

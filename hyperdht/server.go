@@ -79,9 +79,7 @@ func (p *peering) listen(cfg ListenOptions, done func(error)) (*Server, error) {
 	if cfg.OnConnection == nil {
 		cfg.OnConnection = func(c *Connection) { c.Destroy(nil) }
 	}
-	if cfg.Keys.IsZero() {
-		cfg.Keys = p.cfg.Keys
-	}
+	cfg.Keys = p.keysOr(cfg.Keys)
 	target := cfg.Keys.Public.Target()
 	if p.servers.at(target) != nil {
 		return nil, ErrKeyPairInUse

@@ -113,6 +113,34 @@ func TestListenWithoutKeysIsUnderThoseOfTheNode(t *testing.T) {
 	}
 }
 
+// The records of a node without other keys are those of its own.
+func TestRecordsWithoutKeysAreThoseOfTheNode(t *testing.T) {
+	n, ctx := privateDHT(t), testContext(t)
+	status, err := n.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic := id.Target(id.Hash([]byte("topic")))
+	if err := n.Announce(ctx, topic, id.KeyPair{}, hyperdht.AnnounceOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if peers, err := n.Lookup(ctx, topic); err != nil || len(peers) != 1 || peers[0].PublicKey != status.PublicKey {
+		t.Errorf("announced: %v, %v", peers, err)
+	}
+	if err := n.Unannounce(ctx, topic, id.KeyPair{}); err != nil {
+		t.Fatal(err)
+	}
+	if peers, err := n.Lookup(ctx, topic); err != nil || len(peers) != 0 {
+		t.Errorf("unannounced: %v, %v", peers, err)
+	}
+	if _, err := n.MutablePut(ctx, id.KeyPair{}, 1, []byte("value")); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := n.MutableGet(ctx, status.PublicKey, hyperdht.MutableGetOptions{}); err != nil || string(v.Value) != "value" {
+		t.Errorf("stored: %q, %v", v.Value, err)
+	}
+}
+
 func TestConnBehavesLikeNetConn(t *testing.T) {
 	n := privateDHT(t)
 	nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {

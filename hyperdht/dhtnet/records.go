@@ -33,7 +33,7 @@ func query[T any](ctx context.Context, n *Net, what string, start func(done func
 // nothing is the value of a query that has none.
 type nothing = struct{}
 
-// Announce stores a record of keys under a target, at the up to twenty DHT nodes nearest to it, and returns nil if one of them
+// Announce stores a record of keys, or the node's if they are zero, under a target, at the up to twenty DHT nodes nearest to it, and returns nil if one of them
 // stored it. A topic's target is the hash of its name, a server's that of its key, which a Listener announces by itself. Nodes drop a
 // record after twenty minutes: announce it again every ten.
 func (n *Net) Announce(ctx context.Context, target id.Target, keys id.KeyPair, opts hyperdht.AnnounceOptions) error {
@@ -43,7 +43,7 @@ func (n *Net) Announce(ctx context.Context, target id.Target, keys id.KeyPair, o
 	return err
 }
 
-// Unannounce removes the record of keys under a target.
+// Unannounce removes the record of keys, or the node's if they are zero, under a target.
 func (n *Net) Unannounce(ctx context.Context, target id.Target, keys id.KeyPair) error {
 	_, err := query(ctx, n, "unannounce", func(done func(nothing, error)) *hyperdht.Query {
 		return n.node.Unannounce(target, keys, func(err error) { done(nothing{}, err) })
@@ -77,7 +77,7 @@ func (n *Net) FindPeer(ctx context.Context, key id.PublicKey) ([]hyperdht.Found,
 	})
 }
 
-// MutablePut stores a value of up to about a kilobyte under a key, signed by it. Nodes keep it for two days. They reject a sequence
+// MutablePut stores a value of up to about a kilobyte under the public key of keys, or the node's if they are zero, signed by it. Nodes keep it for two days. They reject a sequence
 // number below the stored one, and another value under the same one, with a *hyperdht.RefusedError. A value that does not fit a
 // datagram is received by no node: the error is hyperdht.ErrTimeout.
 func (n *Net) MutablePut(ctx context.Context, keys id.KeyPair, seq uint64, value []byte) (hyperdht.MutableValue, error) {
