@@ -16,6 +16,8 @@ var (
 	descMembers   = desc("group_members", "Members of the group, as this one sees it.")
 	descReachable = desc("group_store_reachable", "Whether the store that the group shares can be reached.")
 	descTerm      = desc("group_term", "Term of the leader of the group, which increases with each.")
+	descMissed    = desc("group_clients_missed", "Clients of this member that it cannot reach: another member that can takes them.")
+	descPinned    = desc("group_clients_pinned", "Clients of other members that this one holds, because those members cannot reach them.")
 	descPassedOn  = desc("group_scrapes_passed_on_total", "Scrapes of aliases passed on to the member of the group that holds the connection.")
 	descTakenBack = desc("group_scrapes_taken_back_total", "Scrapes passed on that went to the client from here, because the other member did not answer or had no connection.")
 	descForged    = desc("group_requests_rejected_total", "Requests rejected because they pretend to be from another member of the group.")
@@ -50,6 +52,9 @@ func (h *Handler) collectGroup(s snapshot, gauge func(*prometheus.Desc, float64,
 	gauge(descMembers, float64(len(s.group.Members)))
 	gauge(descReachable, truth(s.group.Connected))
 	gauge(descTerm, float64(s.group.Term))
+	self, _ := s.group.Member(s.group.Self)
+	gauge(descMissed, float64(self.Missed.Len()))
+	gauge(descPinned, float64(self.Pinned.Len()))
 	count(descPassedOn, s.stats.Group.PassedOn)
 	count(descTakenBack, s.stats.Group.TakenBack)
 	count(descForged, h.forged.Load())
@@ -74,6 +79,8 @@ type GroupMember struct {
 	StartTime   time.Time `json:"startTime"`
 	Stopping    bool      `json:"stopping"`
 	Connections int       `json:"connections"` // to clients, reported each minute
+	Missed      int       `json:"missed"`      // clients of its own that it cannot reach
+	Pinned      int       `json:"pinned"`      // clients that it holds because their own members cannot reach them
 }
 
 func (m membership) entry() *Group {
@@ -88,7 +95,7 @@ func (m membership) entry() *Group {
 	for _, one := range m.Members {
 		g.Members = append(g.Members, GroupMember{
 			ID: string(one.ID), Name: one.Name, URL: one.URL, Version: one.Version, StartTime: one.Started.UTC(), Stopping: one.Leaving,
-			Connections: one.Clients,
+			Connections: one.Clients, Missed: one.Missed.Len(), Pinned: one.Pinned.Len(),
 		})
 	}
 	return g
@@ -105,7 +112,7 @@ type groupView struct {
 type memberView struct {
 	Name, Link, URL, Version, Role string
 	Started                        moment
-	Clients                        int
+	Clients, Missed, Pinned        int
 	Self                           bool
 }
 
@@ -118,7 +125,7 @@ func (m membership) view(now time.Time) *groupView {
 	for _, one := range m.Members {
 		shown := memberView{
 			Name: oneLine(one.Name), URL: oneLine(one.URL), Version: oneLine(one.Version), Role: "Member", Started: momentAt(one.Started, now),
-			Clients: one.Clients, Self: one.ID == m.Self,
+			Clients: one.Clients, Missed: one.Missed.Len(), Pinned: one.Pinned.Len(), Self: one.ID == m.Self,
 		}
 		if at, err := url.Parse(one.URL); err == nil && (at.Scheme == "http" || at.Scheme == "https") {
 			shown.Link = at.String()

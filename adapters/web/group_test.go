@@ -22,8 +22,8 @@ func follower() *scraper {
 	s.group = domain.Group{
 		Self: "1", Leader: "2", Term: 7, Connected: true, Since: started.Add(time.Minute),
 		Members: []domain.Member{
-			{ID: "1", Name: "a", URL: "http://a:30000", Version: "1.2.3", Started: started},
-			{ID: "2", Name: "b<b>", URL: "http://b:30000/below", Version: "1.2.3", Started: started, Settled: 7, Clients: 3},
+			{ID: "1", Name: "a", URL: "http://a:30000", Version: "1.2.3", Started: started, Missed: domain.NewKeyList([]domain.PublicKey{{8}, {9}}), Pinned: domain.NewKeyList([]domain.PublicKey{{5}, {6}, {7}})},
+			{ID: "2", Name: "b<b>", URL: "http://b:30000/below", Version: "1.2.3", Started: started, Settled: 7, Clients: 3, Pinned: domain.NewKeyList([]domain.PublicKey{{8}})},
 			{ID: "3", Name: "c", URL: "javascript:alert(1)", Version: "1.2.2", Started: started, Leaving: true},
 		},
 	}
@@ -88,7 +88,7 @@ func TestGroupsAreShown(t *testing.T) {
 	s := follower()
 	server := serve(t, s)
 	_, page := get(t, server.URL+"/node")
-	for _, want := range []string{"b&lt;b&gt; leads since", `<a href="http://b:30000/below">`, "this scraper", "<td>Leads</td><td>3</td>", "<td>Stopping</td>"} {
+	for _, want := range []string{"b&lt;b&gt; leads since", `<a href="http://b:30000/below">`, "this scraper", "<td>Leads</td><td>3, 1 for others</td>", "<td>Member</td><td>0, 3 for others, 2 out of reach</td>", "<td>Stopping</td><td>0</td>"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page has no %q", want)
 		}
@@ -102,11 +102,11 @@ func TestGroupsAreShown(t *testing.T) {
 		t.Fatalf("%v: %s", err, body)
 	}
 	g := status.Data.Group
-	if g.Self != "1" || g.Leader != "2" || g.Term != 7 || !g.StoreReachable || len(g.Members) != 3 || g.Members[1].Connections != 3 || g.LeaderSince == nil {
+	if g.Self != "1" || g.Leader != "2" || g.Term != 7 || !g.StoreReachable || len(g.Members) != 3 || g.Members[1].Connections != 3 || g.Members[0].Missed != 2 || g.Members[0].Pinned != 3 || g.LeaderSince == nil {
 		t.Errorf("%+v", g)
 	}
 	_, metrics := get(t, server.URL+"/metrics")
-	for _, want := range []string{"group_leader 0", "group_members 3", "group_store_reachable 1", "group_term 7", "group_scrapes_passed_on_total 9", "group_scrapes_taken_back_total 2"} {
+	for _, want := range []string{"group_leader 0", "group_members 3", "group_store_reachable 1", "group_term 7", "group_clients_missed 2", "group_clients_pinned 3", "group_scrapes_passed_on_total 9", "group_scrapes_taken_back_total 2"} {
 		if !strings.Contains(metrics, "\ndhtprom_"+want+"\n") {
 			t.Errorf("no metric %s", want)
 		}

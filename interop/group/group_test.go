@@ -287,7 +287,7 @@ func (f *fellows) promtool(name string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	for _, metric := range []string{"leader", "members", "store_reachable", "term", "scrapes_passed_on_total", "scrapes_taken_back_total", "requests_rejected_total"} {
+	for _, metric := range []string{"leader", "members", "store_reachable", "term", "clients_missed", "clients_pinned", "scrapes_passed_on_total", "scrapes_taken_back_total", "requests_rejected_total"} {
 		if !bytes.Contains(page, []byte("\n# TYPE dhtprom_group_"+metric+" ")) {
 			f.t.Errorf("dhtprom_group_%s is not on the page of a member", metric)
 		}
