@@ -111,11 +111,11 @@ func (s *Swarm) Join(ctx context.Context, topic id.Target, opts swarm.JoinOption
 }
 
 // Flush waits until the lookups and announcements of all topics have ended, and each peer that was found has been connected, or its
-// first dial has failed, or there is no room for it. It fails with swarm.ErrClosed and swarm.ErrSuspended.
+// first dial has failed, or there is no room for it. It fails with swarm.ErrClosed and swarm.ErrSuspended, and with the error of ctx when
+// that ends: without a network, nothing else may end it.
 func (s *Swarm) Flush(ctx context.Context) error {
 	return s.wait(ctx, "flush", func(done func(error)) func() {
-		s.swarm.Flush(done)
-		return nil
+		return s.swarm.Flush(done)
 	})
 }
 
@@ -176,11 +176,11 @@ type Topic struct {
 }
 
 // Flush waits until the running lookup or announcement of the topic has ended, and returns its error: a server can be found then. It
-// does not wait for connections.
+// does not wait for connections. It fails with swarm.ErrLeft after Leave, with swarm.ErrSuspended and swarm.ErrClosed, and with the error
+// of ctx when that ends: without a network, nothing else may end it.
 func (t *Topic) Flush(ctx context.Context) error {
 	return t.s.wait(ctx, "flush topic", func(done func(error)) func() {
-		t.session.Flush(done)
-		return nil
+		return t.session.Flush(done)
 	})
 }
 

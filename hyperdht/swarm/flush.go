@@ -4,38 +4,50 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// flush is a call of Flush whose topics are refreshed.
+// flush is a call of Swarm.Flush.
 type flush struct {
-	missing map[*peer]struct{} // peers whose dial it waits for
-	done    func(error)
+	missing map[*peer]struct{} // peers whose dial it waits for; nil while topics are refreshed
+	over    bool
+	done    func(error) // nil if the call was cancelled
 }
 
 // Flush calls done when the running lookups and announcements of all topics have ended, and then each peer that was to be dialled at
 // that moment has been connected, or its dial has failed, or there is no room for it. The argument is nil, or ErrSuspended or ErrClosed
-// if the swarm is suspended or closed before; errors of lookups are in the status of the topics.
-func (s *Swarm) Flush(done func(error)) {
+// if the swarm is suspended or closed before; errors of lookups are in the status of the topics. While there is no network, an
+// announcement does not end. cancel makes done not run, and ends the wait; it has no effect later.
+func (s *Swarm) Flush(done func(error)) (cancel func()) {
+	f := &flush{done: done}
 	switch s.state {
 	case suspending, suspended:
-		s.host.Defer(func() { done(ErrSuspended) })
-		return
+		s.endFlush(f, ErrSuspended)
+		return f.cancel
 	case closing, closed:
-		s.host.Defer(func() { done(ErrClosed) })
-		return
+		s.endFlush(f, ErrClosed)
+		return f.cancel
 	}
-	f := &flush{done: done}
 	s.flushes = append(s.flushes, f)
 	refreshed := host.NewJoin(func() { s.awaitDials(f) })
 	begun := refreshed.Add()
+	waits := make([]func(), 0, len(s.joined))
 	for _, t := range s.joined {
 		ended := refreshed.Add()
-		t.flush(func(error) { ended() })
+		waits = append(waits, t.flush(nil, func(error) { ended() }))
 	}
 	s.host.Defer(begun)
+	return func() {
+		f.cancel()
+		s.flushes = without(s.flushes, f)
+		for _, stop := range waits {
+			stop()
+		}
+	}
 }
+
+func (f *flush) cancel() { f.over, f.done = true, nil }
 
 // awaitDials begins the second part of a flush.
 func (s *Swarm) awaitDials(f *flush) {
-	if f.done == nil {
+	if f.over {
 		return
 	}
 	f.missing = make(map[*peer]struct{})
@@ -77,10 +89,15 @@ func (s *Swarm) full() {
 // endFlush ends a flush, once.
 func (s *Swarm) endFlush(f *flush, err error) {
 	s.flushes = without(s.flushes, f)
-	if done := f.done; done != nil {
-		f.done = nil
-		s.host.Defer(func() { done(err) })
+	if f.over {
+		return
 	}
+	f.over = true
+	s.host.Defer(func() {
+		if f.done != nil {
+			f.done(err)
+		}
+	})
 }
 
 func (s *Swarm) endFlushes(err error) {

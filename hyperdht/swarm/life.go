@@ -39,6 +39,14 @@ const lifeLimit = withdrawLimit + time.Second
 
 func (l *life) ending() bool { return l.state == closing || l.state == closed }
 
+// leftErr is the error of what ends because its topic is left.
+func (l *life) leftErr() error {
+	if l.ending() {
+		return ErrClosed
+	}
+	return ErrLeft
+}
+
 // enter changes the state; after runs at the deadline of the next one, if it has one.
 func (s *Swarm) enter(next lifeState, after func()) {
 	if !lifeTable.Become(&s.state, next, &s.faults) {

@@ -130,4 +130,9 @@ func (s *Swarm) Sizes(tell func(what string, held, most int)) {
 	tell("dials of a swarm", s.counts.dialling, s.cfg.MaxParallel)
 	tell("calls that wait for the server of a swarm", len(s.listener.waiting), -1)
 	tell("flushes of a swarm", len(s.flushes), -1)
+	waits := 0
+	for _, t := range s.joined {
+		waits += len(t.waiting)
+	}
+	tell("calls that wait for refreshes of a swarm", waits, -1)
 }

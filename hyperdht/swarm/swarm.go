@@ -124,8 +124,7 @@ func (s *Swarm) Leave(target id.Target, done func()) {
 			session.Leave(done)
 			return
 		}
-		session.over = true
-		t.sessions = without(t.sessions, session)
+		session.leave()
 	}
 	t.end(orNothing(done)) // it is being left
 }

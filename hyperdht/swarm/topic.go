@@ -28,7 +28,7 @@ type topic struct {
 	refreshes int                       // that have succeeded
 	failures  int                       // in a row
 	err       error                     // of the last refresh
-	waiting   []func(error)             // for the end of the running refresh
+	waiting   []*refreshWait            // for the end of the running refresh
 	left      []func()                  // for the removal of the record
 }
 
@@ -110,7 +110,7 @@ func (t *topic) settle() {
 	case t.leaving:
 		t.become(topicLeft)
 		t.s.dropTopic(t)
-		t.tell(ErrLeft)
+		t.tell(t.s.leftErr())
 	case stops:
 		t.become(topicSuspended)
 		t.tell(ErrSuspended)
@@ -239,27 +239,43 @@ func (t *topic) stopQuery() {
 	}
 }
 
-// flush calls f when the running refresh has ended; at the end of the turn if there is none.
-func (t *topic) flush(f func(error)) {
-	if t.state == topicRefreshing || t.state == topicWithdrawing {
-		t.waiting = append(t.waiting, f)
-		return
-	}
-	err := t.err
+// refreshWait is a call that waits for the end of the running refresh of a topic.
+type refreshWait struct {
+	session *Session    // nil for a flush of the swarm
+	done    func(error) // nil if the call was cancelled
+}
+
+// flush calls done when the running refresh has ended; at the end of the turn if there is none. cancel makes done not run.
+func (t *topic) flush(session *Session, done func(error)) (cancel func()) {
+	w := &refreshWait{session, done}
 	switch t.state {
+	case topicRefreshing, topicWithdrawing:
+		t.waiting = append(t.waiting, w)
 	case topicSuspended:
-		err = ErrSuspended
-	case topicLeft:
-		err = ErrLeft
+		t.answer(w, ErrSuspended)
+	default:
+		t.answer(w, t.err)
 	}
-	t.s.host.Defer(func() { f(err) })
+	return func() {
+		w.done = nil
+		t.waiting = without(t.waiting, w)
+	}
+}
+
+// answer ends a wait at the end of the turn, unless it is cancelled before.
+func (t *topic) answer(w *refreshWait, err error) {
+	t.s.host.Defer(func() {
+		if w.done != nil {
+			w.done(err)
+		}
+	})
 }
 
 func (t *topic) tell(err error) {
 	waiting := t.waiting
 	t.waiting = nil
-	for _, f := range waiting {
-		t.s.host.Defer(func() { f(err) })
+	for _, w := range waiting {
+		t.answer(w, err)
 	}
 }
 
@@ -292,11 +308,8 @@ func (s *Session) Topic() id.Target { return s.t.target }
 // Refresh sets the options and starts a lookup and announcement with them, unless one with the same roles is under way. It fails with
 // ErrLeft or ErrClosed, or if the swarm cannot listen: with hyperdht.ErrKeyPairInUse if another server of the node has its keys.
 func (s *Session) Refresh(opts JoinOptions) error {
-	switch {
-	case s.t.s.ending():
-		return ErrClosed
-	case s.over || s.t.state == topicLeft:
-		return ErrLeft
+	if err := s.ended(); err != nil {
+		return err
 	}
 	if opts.Mode.server() {
 		if err := s.t.s.listen(); err != nil {
@@ -309,13 +322,43 @@ func (s *Session) Refresh(opts JoinOptions) error {
 }
 
 // Flush calls done when the running lookup or announcement of the topic has ended, with its error; at the end of the turn if there is
-// none. A server can be found then.
-func (s *Session) Flush(done func(error)) {
-	if s.over {
-		s.t.s.host.Defer(func() { done(ErrLeft) })
-		return
+// none. A server can be found then. The error is ErrLeft if the session leaves the topic before, ErrSuspended if the swarm is suspended,
+// and ErrClosed if it is closed. While there is no network, an announcement does not end. cancel makes done not run, and ends the wait;
+// it has no effect later.
+func (s *Session) Flush(done func(error)) (cancel func()) {
+	if err := s.ended(); err != nil {
+		w := &refreshWait{s, done}
+		s.t.answer(w, err)
+		return func() { w.done = nil }
 	}
-	s.t.flush(done)
+	return s.t.flush(s, done)
+}
+
+// ended returns the error of calls of a session that is over.
+func (s *Session) ended() error {
+	if s.over || s.t.state == topicLeft {
+		return s.t.s.leftErr()
+	}
+	if s.t.s.ending() {
+		return ErrClosed
+	}
+	return nil
+}
+
+// leave ends the session, and its flushes.
+func (s *Session) leave() {
+	s.over = true
+	t := s.t
+	t.sessions = without(t.sessions, s)
+	var others []*refreshWait
+	for _, w := range t.waiting {
+		if w.session == s {
+			t.answer(w, ErrLeft)
+		} else {
+			others = append(others, w)
+		}
+	}
+	t.waiting = others
 }
 
 // Leave ends the session and calls done, which may be nil. If it is the topic's last one, records of this peer are removed first, for
@@ -326,8 +369,7 @@ func (s *Session) Leave(done func()) {
 		done = func() {}
 	}
 	if !s.over {
-		s.over = true
-		t.sessions = without(t.sessions, s)
+		s.leave()
 		t.leaving = len(t.sessions) == 0
 		if !t.leaving {
 			t.update()
