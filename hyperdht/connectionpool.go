@@ -75,11 +75,18 @@ func (p *ConnectionPool) Connecting() int { return len(p.dials) }
 
 // Connect calls done with the connection to a key, in a later turn: the one of the pool, that of a dial under way, or that of a new dial,
 // to which alone opts apply. done gets an error if the dial fails, unless the peer has connected to a server of the pool meanwhile; where
-// the peer has ended the dial, as it does in favour of its own, up to three seconds later. done may be nil. cancel makes done not run, and ends the dial if no other call waits for it.
+// the peer has ended the dial, as it does in favour of its own, up to three seconds later. If onConnection destroys or closes the
+// connection, it gets the cause; ErrConnectionClosed if that is nil. A connection that the application closes, whichever Connect it is
+// from, is not returned by later calls. done may be nil. cancel makes done not run, and ends the dial if no other call waits for it.
 func (p *ConnectionPool) Connect(remote id.PublicKey, opts ConnectOptions, done func(*Connection, error)) (cancel func()) {
 	w := &pooledCall{done}
-	if c := p.open[remote]; c != nil {
-		p.node.host.Defer(func() { w.answer(c, c.err) })
+	if c := p.open[remote]; c != nil && !c.leaving() {
+		p.node.host.Defer(func() {
+			if now := p.open[remote]; now != nil {
+				c = now // another one has replaced it
+			}
+			w.answer(c)
+		})
 		return w.leave
 	}
 	d := p.dials[remote]
@@ -101,16 +108,21 @@ func (p *ConnectionPool) Connect(remote id.PublicKey, opts ConnectOptions, done 
 
 func (pc *pooledCall) leave() { pc.done = nil }
 
-// answer runs the done of a call, unless it was cancelled or has run.
-func (pc *pooledCall) answer(c *Connection, err error) {
-	done := pc.done
-	pc.done = nil
-	switch {
-	case done == nil:
-	case err != nil:
-		done(nil, err)
-	default:
-		done(c, nil)
+// answer runs the done of a call, unless it was cancelled or has run, with a connection that is open or has ended.
+func (pc *pooledCall) answer(c *Connection) {
+	if c.leaving() {
+		pc.fail(cmp.Or(c.err, ErrConnectionClosed))
+	} else {
+		pc.end(c, nil)
+	}
+}
+
+func (pc *pooledCall) fail(err error) { pc.end(nil, err) }
+
+func (pc *pooledCall) end(c *Connection, err error) {
+	if done := pc.done; done != nil {
+		pc.done = nil
+		done(c, err)
 	}
 }
 
@@ -120,12 +132,12 @@ func (d *pooledDial) leave(w *pooledCall) int {
 	return len(d.waiting)
 }
 
-// answer runs the done of all calls that wait.
-func (d *pooledDial) answer(c *Connection, err error) {
+// end runs the done of all calls that wait.
+func (d *pooledDial) end(answer func(*pooledCall)) {
 	waiting := d.waiting
 	d.waiting = nil
 	for _, w := range waiting {
-		w.answer(c, cmp.Or(err, c.err))
+		answer(w)
 	}
 }
 
@@ -145,7 +157,7 @@ func (p *ConnectionPool) failed(d *pooledDial, err error) {
 	}
 	give := func() {
 		p.drop(d)
-		d.answer(d.conn, cmp.Or(err, ErrConnectionClosed))
+		d.end(func(w *pooledCall) { w.fail(cmp.Or(err, ErrConnectionClosed)) })
 	}
 	ended := errors.Is(err, udx.ErrReset) || errors.Is(err, udx.ErrClosed) // by the peer; the latter before its answer was here
 	if ended && !d.conn.smaller() {
@@ -167,8 +179,11 @@ func (p *ConnectionPool) drop(d *pooledDial) {
 func (p *ConnectionPool) opened(c *Connection) {
 	d := p.dials[c.remote]
 	existing := p.open[c.remote]
-	if d != nil {
+	switch {
+	case d != nil:
 		existing = d.conn
+	case existing != nil && existing.leaving():
+		existing = nil // it ends by itself
 	}
 	if existing != nil && existing != c && !existing.closed && !replaces(c, existing) {
 		c.Destroy(ErrDuplicateConnection)
@@ -186,7 +201,7 @@ func (p *ConnectionPool) opened(c *Connection) {
 	c.OnClose(nil)
 	p.onConnection(c)
 	if d != nil {
-		d.answer(c, nil)
+		d.end(func(w *pooledCall) { w.answer(c) })
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -130,7 +131,7 @@ func TestPooledConnectionIsSharedUntilItEnds(t *testing.T) {
 	}
 	a.connect(b, func(c *hyperdht.Connection, err error) { second = c })
 	w.net.Run(5 * time.Second)
-	if second == first || a.one(t) != second {
+	if second == first || a.pool.Get(b.keys.Public) != second {
 		t.Error("no new connection after the end of the first")
 	}
 }
@@ -173,6 +174,112 @@ func TestDialEndsWithItsLastCall(t *testing.T) {
 	w.net.Run(time.Second)
 	if !connected || !a.pool.Has(b.keys.Public) {
 		t.Error("a cancelled call ends the connection of others")
+	}
+}
+
+// A connection that the pool's handler ends, or takes out, is none for those that wait for it.
+func TestConnectReportsWhatTheHandlerOfThePoolDoes(t *testing.T) {
+	refused := errors.New("refused by the handler")
+	for _, tc := range []struct {
+		name   string
+		handle func(*hyperdht.ConnectionPool, *hyperdht.Connection)
+		want   error
+	}{
+		{"Destroy with a cause", func(_ *hyperdht.ConnectionPool, c *hyperdht.Connection) { c.Destroy(refused) }, refused},
+		{"Destroy", func(_ *hyperdht.ConnectionPool, c *hyperdht.Connection) { c.Destroy(nil) }, hyperdht.ErrConnectionClosed},
+		{"Close", func(_ *hyperdht.ConnectionPool, c *hyperdht.Connection) { c.Close() }, hyperdht.ErrConnectionClosed},
+		{"Remove and Destroy", func(p *hyperdht.ConnectionPool, c *hyperdht.Connection) { p.Remove(c); c.Destroy(refused) }, refused},
+	} {
+		for _, dials := range []bool{true, false} { // whether the connection is this side's dial, or the peer's
+			name := fmt.Sprintf("%s, dialled %v", tc.name, dials)
+			w := newWorld(t, 6, simnet.Config{Seed: 94})
+			ah, a := w.join("a")
+			bh, b := w.join("b")
+			var pool *hyperdht.ConnectionPool
+			ah.Do(func() {
+				pool = a.NewConnectionPool(func(c *hyperdht.Connection) { tc.handle(pool, c) })
+			})
+			w.listen(ah, a, hyperdht.ListenOptions{Keys: keyPair(1), OnConnection: func(c *hyperdht.Connection) { pool.Add(c) }})
+			keys := keyPair(2)
+			w.listen(bh, b, hyperdht.ListenOptions{Keys: keys, Admit: func(id.PublicKey, *hyperdht.HandshakePayload, netip.AddrPort) bool { return dials }})
+			var got []error
+			for range 2 {
+				ah.Do(func() {
+					pool.Connect(keys.Public, hyperdht.ConnectOptions{}, func(c *hyperdht.Connection, err error) {
+						if got = append(got, err); c != nil {
+							t.Errorf("%s: a connection that ends is returned", name)
+						}
+					})
+				})
+			}
+			if !dials { // whose dial goes on meanwhile
+				bh.Do(func() { b.Connect(keyPair(1).Public, hyperdht.ConnectOptions{Keys: &keys}) })
+			}
+			w.net.Run(time.Minute)
+			if len(got) != 2 || !errors.Is(got[0], tc.want) || !errors.Is(got[1], tc.want) || pool.Has(keys.Public) {
+				t.Errorf("%s: %v, in the pool: %v", name, got, pool.Has(keys.Public))
+			}
+		}
+	}
+}
+
+// Between a call and its answer, a connection may end, or another one may take its place.
+func TestConnectAnswersWithWhatThePoolHasThen(t *testing.T) {
+	for _, seed := range [][2]byte{{1, 2}, {2, 1}} { // either has the smaller key
+		w := newWorld(t, 6, simnet.Config{Seed: 93})
+		connectAnswers(w, w.pooled("a", keyPair(seed[0])), w.pooled("b", keyPair(seed[1])))
+	}
+}
+
+func connectAnswers(w *world, a, b *pooled) {
+	t := w.t
+	t.Helper()
+	var got *hyperdht.Connection
+	var failure error
+	note := func(c *hyperdht.Connection, err error) { got, failure = c, err }
+	a.connect(b, note)
+	w.until("it connects", time.Minute, func() bool { return got != nil && len(b.entered) == 1 })
+	first := got
+
+	// The application closes it: what waits gets no connection that ends, and the next call dials, though the peer has not ended it.
+	a.host.Do(func() {
+		a.pool.Connect(b.keys.Public, hyperdht.ConnectOptions{}, note)
+		first.Close()
+	})
+	if w.net.Run(0); got != nil || !errors.Is(failure, hyperdht.ErrConnectionClosed) {
+		t.Errorf("closed before the answer: %v, %v", got, failure)
+	}
+	a.connect(b, note)
+	w.until("it connects again", time.Minute, func() bool { return got != nil })
+	second := got
+	if second == first || a.pool.Get(b.keys.Public) != second {
+		t.Error("a connection that was closed is returned")
+	}
+
+	// The peer connects while one that this side has closed is still there, and another replaces that before the answer.
+	var arrived []*hyperdht.Connection
+	keys := keyPair(3)
+	for seed := byte(4); bytes.Compare(keys.Public[:], b.keys.Public[:]) > 0; seed++ { // by the rule of two dials, the closed one stays
+		keys = keyPair(seed)
+	}
+	w.listen(a.host, a.node, hyperdht.ListenOptions{Keys: keys, OnConnection: func(c *hyperdht.Connection) { arrived = append(arrived, c) }})
+	for range 2 {
+		b.host.Do(func() { b.node.Connect(keys.Public, hyperdht.ConnectOptions{}) })
+	}
+	w.until("both have arrived", time.Minute, func() bool { return len(arrived) == 2 && arrived[0].Opened() && arrived[1].Opened() })
+	a.host.Do(func() {
+		second.Close()
+		a.pool.Add(arrived[0])
+	})
+	if c := a.pool.Get(b.keys.Public); c != arrived[0] {
+		t.Fatal("one that is being closed is kept")
+	}
+	a.host.Do(func() {
+		a.pool.Connect(b.keys.Public, hyperdht.ConnectOptions{}, note)
+		a.pool.Add(arrived[1])
+	})
+	if w.net.Run(0); got != arrived[1] || failure != nil {
+		t.Errorf("replaced before the answer: %v, %v", got, failure)
 	}
 }
 

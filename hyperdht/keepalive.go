@@ -94,10 +94,13 @@ func (c *Connection) keepAliveReceived() {
 	}
 }
 
+// leaving reports whether the connection has ended, or Close has been called.
+func (c *Connection) leaving() bool { return c.closed || c.keepAlive.lingering }
+
 // Close ends our direction. If the other side has not ended its own within ten seconds, the connection is
 // destroyed.
 func (c *Connection) Close() {
-	if c.closed || c.keepAlive.lingering {
+	if c.leaving() {
 		return
 	}
 	c.keepAlive.lingering = true
