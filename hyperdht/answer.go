@@ -41,8 +41,7 @@ func (ic *incoming) read() {
 		return
 	}
 	if later := ic.s.cfg.AdmitLater; later != nil {
-		ic.become(incomingAsking)
-		later(&Admission{Remote: hs.RemoteStatic(), Payload: publicPayload(ic.payload), From: ic.clientAddr, ic: ic, hs: hs})
+		ic.ask(later, hs)
 		return
 	}
 	ic.admitted(hs)

@@ -102,6 +102,7 @@ func (ic *incoming) passed(s incomingState) {
 		ic.s.p.stats.Refused.Queue++
 		ic.s.forget(ic)
 	case incomingAsking:
+		ic.unask(ErrTimeout)
 		ic.block()
 	case incomingRemembered:
 		ic.s.forget(ic)
@@ -188,6 +189,10 @@ func (ic *incoming) evict() {
 	switch c := ic.accepted; {
 	case c == nil:
 		ic.attemptTrace.note(AttemptEvent{Step: AttemptAborted, Addr: ic.clientAddr, Err: ErrCrowdedOut})
+		if ic.asked != nil {
+			ic.s.p.stats.Refused.Undecided++
+			ic.unask(ErrCrowdedOut)
+		}
 		ic.drop()
 	case c.open:
 		ic.abort() // the search for a better path
@@ -198,6 +203,7 @@ func (ic *incoming) evict() {
 
 // drop removes the attempt, and ends it at once if it has no connection yet.
 func (ic *incoming) drop() {
+	ic.unask(ErrConnectionClosed)
 	ic.s.forget(ic)
 	if ic.raw != nil && ic.conn == nil {
 		raw := ic.raw

@@ -75,6 +75,7 @@ type admission struct {
 	queued     *bound.Item[*incoming] // set once it waited to be read
 	lined      *bound.Item[*incoming] // likewise, with its relay
 	held       *bound.Item[*incoming] // set once it was admitted
+	asked      *Admission             // while the application decides
 	known      bool                   // the application knows its key
 	eager      bool                   // our NAT is classified, and the relay joined, before it has proven anything
 	answeredUs bool                   // it has proven to have our answer

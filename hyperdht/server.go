@@ -19,7 +19,8 @@ type ListenOptions struct {
 	Admit func(remote id.PublicKey, payload *HandshakePayload, from netip.AddrPort) bool
 	// AdmitLater decides on callers that Admit accepts, where the decision takes longer than a turn of the loop: it returns at once, and
 	// calls Admission.Accept or Reject then or later. Callers that wait for it count among those without a connection, of which a
-	// node has 1,024 in all and fair shares by address. Nil accepts all.
+	// node has 1,024 in all and fair shares by address: Admission.OnOver reports those that others have crowded out, and
+	// Refused.Undecided counts them. Nil accepts all.
 	AdmitLater func(*Admission)
 	// Known reports whether the application knows a key. While there are too many callers, room is kept for known ones.
 	// Nil knows none.

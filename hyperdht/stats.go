@@ -45,6 +45,8 @@ type Refused struct {
 	Relays  uint64 // the pace of all such senders
 	Queue   uint64 // too many waited, or one too long
 	Share   uint64 // held, and dropped in favour of another one
+	// Undecided counts those of Share that waited for a decision of ListenOptions.AdmitLater.
+	Undecided uint64
 }
 
 // PoolStats counts pool sockets.

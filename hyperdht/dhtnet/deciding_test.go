@@ -2,6 +2,7 @@ package dhtnet_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/dhtprom/dhtprom/hyperdht"
@@ -48,5 +49,40 @@ func TestDecisionsAreMadeOnGoroutines(t *testing.T) {
 	cancel() // its dial would take seconds to fail
 	if err := <-failed; err == nil {
 		t.Error("a stranger was admitted")
+	}
+}
+
+// A decision that no caller waits for any more is given up, with the cause.
+func TestDecisionEndsWithItsCaller(t *testing.T) {
+	n, ctx := privateDHT(t), testContext(t)
+	asked, causes := make(chan struct{}), make(chan error, 1)
+	l, err := n.Listen(ctx, hyperdht.ListenOptions{
+		Keys: id.KeyPairFromSeed(id.Seed{84}),
+		AdmitLater: n.Deciding(func(ctx context.Context, _ *hyperdht.Admission) bool {
+			close(asked)
+			<-ctx.Done()
+			causes <- context.Cause(ctx)
+			return true
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialling, cancel := context.WithCancel(ctx)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := n.Dial(dialling, l.Addr().(dhtnet.Addr).Key, hyperdht.ConnectOptions{})
+		failed <- err
+	}()
+	<-asked
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-causes; !errors.Is(err, hyperdht.ErrConnectionClosed) {
+		t.Errorf("the context has ended with %v", err)
+	}
+	cancel()
+	if err := <-failed; err == nil {
+		t.Error("the caller was admitted")
 	}
 }

@@ -104,12 +104,17 @@ func (n *Net) listen(ctx context.Context, opts hyperdht.ListenOptions, take func
 }
 
 // Deciding returns a value for hyperdht.ListenOptions.AdmitLater: each caller is decided by decide, on a goroutine of its own, where it
-// may ask a database or another service. The context ends after hyperdht.AdmissionPatience; a decision after that has no effect.
+// may ask a database or another service. The context ends after hyperdht.AdmissionPatience, when the caller is dropped in favour of
+// others, and when the server closes, of which context.Cause has the error: see hyperdht.Admission.OnOver. A decision after that has no
+// effect. At most 1,024 callers of a node wait; a decide that goes on after the end of its context adds to them.
 func (n *Net) Deciding(decide func(context.Context, *hyperdht.Admission) bool) func(*hyperdht.Admission) {
 	return func(a *hyperdht.Admission) {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		a.OnOver(cancel)
 		go func() {
-			ctx, cancel := context.WithTimeout(context.Background(), hyperdht.AdmissionPatience)
-			defer cancel()
+			defer cancel(nil)
+			ctx, stop := context.WithTimeout(ctx, hyperdht.AdmissionPatience)
+			defer stop()
 			answer := a.Reject
 			if decide(ctx, a) {
 				answer = a.Accept
