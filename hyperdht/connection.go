@@ -242,11 +242,12 @@ func (c *Connection) start(raw *stream.Stream, keys noise.Result, path Path) {
 	}
 	c.keepAlive.lastWrite = c.p.host.Now()
 	raw.Write(c.sec.AppendHeader(c.frame[:0]))
-	pending := c.flush()
+	pending := c.unqueue()
 	more := true
 	for _, msg := range pending {
 		more = c.write(msg)
 	}
+	c.beginFlushes()
 	c.p.host.Defer(func() { c.tell(&c.handlers.start) })
 	c.armKeepAlive()
 	if c.ending {
@@ -394,7 +395,8 @@ func (c *Connection) close(err error) {
 	c.closed = true
 	c.err = err
 	c.noteEnd()
-	c.flush()
+	c.unqueue()
+	c.failFlushes()
 	c.keepAlive.stop()
 	if c.raw != nil {
 		c.raw.Destroy(nil) // before a relay is closed that passes it on

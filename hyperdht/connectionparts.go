@@ -1,6 +1,7 @@
 package hyperdht
 
 import (
+	"cmp"
 	"net/netip"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
@@ -41,6 +42,9 @@ type progress struct {
 	closed   bool
 	err      error // why
 }
+
+// reason returns why the connection has ended.
+func (p *progress) reason() error { return cmp.Or(p.err, ErrConnectionClosed) }
 
 // usable reports whether packets may leave.
 func (p *progress) usable() bool { return p.started && !p.closed }
@@ -111,9 +115,11 @@ type delivery struct {
 
 func (d delivery) flows() bool { return !d.undelivered && !d.paused }
 
-// outbox holds messages that were sent before there was a path, and the buffer in which they are encrypted.
+// outbox holds messages that were sent before there was a path, the calls that wait for their acknowledgement, and the buffer in which
+// they are encrypted.
 type outbox struct {
 	pending [][]byte
+	flushes []*flushCall
 	frame   []byte
 }
 
@@ -126,8 +132,8 @@ func (o *outbox) queue(msg []byte) bool {
 	return true
 }
 
-// flush returns what has been queued, and forgets it.
-func (o *outbox) flush() [][]byte {
+// unqueue returns what has been queued, and forgets it.
+func (o *outbox) unqueue() [][]byte {
 	pending := o.pending
 	o.pending = nil
 	return pending

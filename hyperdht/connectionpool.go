@@ -111,7 +111,7 @@ func (pc *pooledCall) leave() { pc.done = nil }
 // answer runs the done of a call, unless it was cancelled or has run, with a connection that is open or has ended.
 func (pc *pooledCall) answer(c *Connection) {
 	if c.leaving() {
-		pc.fail(cmp.Or(c.err, ErrConnectionClosed))
+		pc.fail(c.reason())
 	} else {
 		pc.end(c, nil)
 	}

@@ -33,6 +33,8 @@ type Conn struct {
 	read, write deadline
 	unordered
 
+	flushes flushes
+
 	mu       sync.Mutex
 	in       [][]byte // received, not read
 	inBytes  int
@@ -82,6 +84,12 @@ func (c *Conn) opened() { c.ends = endsOf(c.conn) }
 
 // gone runs on the loop when the connection has closed.
 func (c *Conn) gone(err error) {
+	c.flushes.over()
+	c.fail(err)
+}
+
+// fail makes pending and later calls fail.
+func (c *Conn) fail(err error) {
 	c.unordered.end()
 	c.change(func() {
 		c.ended = true
@@ -97,7 +105,7 @@ func (c *Conn) lost() {
 	over := c.ended && c.err != nil
 	c.mu.Unlock()
 	if !over {
-		c.gone(net.ErrClosed)
+		c.fail(net.ErrClosed)
 	}
 }
 
@@ -189,7 +197,7 @@ func (c *Conn) take(b []byte) int {
 }
 
 // Write queues b for sending, waiting while the connection is behind. Like TCP's, it does not wait for the
-// other side to have received anything.
+// other side to have received anything: Flush does.
 func (c *Conn) Write(b []byte) (int, error) {
 	select {
 	case <-c.loop.Closed():
@@ -215,6 +223,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 			chunk := append([]byte(nil), b[n:min(len(b), n+maxChunk)]...)
 			c.out = append(c.out, chunk)
 			c.outBytes += len(chunk)
+			c.flushes.written += uint64(len(chunk))
 			n += len(chunk)
 		}
 		if len(c.out) > 0 && !c.flushing {
@@ -256,7 +265,9 @@ func (c *Conn) flush() {
 		close(c.writable)
 		c.writable = make(chan struct{})
 		c.mu.Unlock()
-		if !c.conn.Send(chunk) && !c.conn.Closed() {
+		more := c.conn.Send(chunk)
+		c.flushes.pass(len(chunk))
+		if !more && !c.conn.Closed() {
 			return // drain goes on
 		}
 	}
@@ -289,7 +300,7 @@ func (c *Conn) finish(closing bool) {
 }
 
 // Close sends what was written, ends the connection and makes pending and later calls fail with
-// net.ErrClosed. It does not wait.
+// net.ErrClosed; a pending Flush goes on. It does not wait: Flush does, before it.
 func (c *Conn) Close() error {
 	first := false
 	c.change(func() {

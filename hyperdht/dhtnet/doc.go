@@ -20,6 +20,7 @@
 //
 // A Pool keeps one Conn for each key: peers that dial each other share a connection.
 //
+// Write does not wait for the peer; Flush waits until the peer has all bytes that were written, as a program should before it exits.
 // Beside its stream of bytes, a Conn sends messages that may be lost and overtake each other: SendUnordered, ReceiveUnordered.
 //
 // HTTP by key is a server on the listener, and a client whose connections are dialled; with the text of the key as the host of a URL:

@@ -9,6 +9,7 @@ func (t *Table) Sizes(tell func(what string, held, most int)) {
 		sent += s.machine.SendMemory()
 	}
 	tell("bytes sent and not acknowledged", sent, -1)
+	tell("streams with flushes", len(t.flushes), -1)
 	tell("streams of unproven peers", len(t.account.streams), len(t.streams))
 	tell("bytes held for unproven peers", t.account.total, maxConfinedTotal)
 	tell("bytes held for one unproven peer", t.account.most(), MaxConfined)

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 	"time"
@@ -266,8 +267,10 @@ func (s *Stream) endTurn() {
 		s.on.reportOwedEnd()
 	}
 	s.measure()
+	s.reportAcknowledged()
 	if s.closed {
 		s.announceClose()
+		s.failFlushes(cmp.Or(s.err, ErrClosed))
 	}
 	s.timer.set()
 }

@@ -61,6 +61,7 @@ type Table struct {
 	host    host.Host
 	config  udx.Config
 	streams map[uint32]*Stream
+	flushes flushes
 	linger  lingering
 	narrow  narrowPaths
 	account account
@@ -77,7 +78,7 @@ func NewTable(h host.Host, cfg Config) *Table {
 	if cfg.Pool == nil {
 		cfg.Pool = udx.NewPool()
 	}
-	t := &Table{host: h, streams: make(map[uint32]*Stream), stalled: cfg.OnStall}
+	t := &Table{host: h, streams: make(map[uint32]*Stream), flushes: make(flushes), stalled: cfg.OnStall}
 	t.config = udx.Config{
 		Pool: cfg.Pool, ReceiveBuffer: cfg.ReceiveBuffer, MaxMTU: cfg.MaxMTU, Faults: &t.faults,
 		Narrow: func(a netip.Addr) bool { return t.narrow.has(a, h.Now()) },

@@ -378,6 +378,9 @@ func (m *Machine) sendDestroy() {
 
 // Abandon closes the stream without a word to the peer.
 func (m *Machine) Abandon() {
+	if m.closed {
+		return
+	}
 	m.closed = true
 	m.out.clear(m.pool)
 	m.in.queue.clear(m.pool)
@@ -391,6 +394,9 @@ func (m *Machine) close(err error) {
 		return
 	}
 	m.Abandon()
+	if err == nil {
+		m.out.final = m.out.next
+	}
 	m.owner.Closed(err)
 }
 
@@ -406,6 +412,18 @@ func (m *Machine) Resume() { m.in.paused = false }
 // Confine bounds the memory that received packets take while they wait, in bytes, and the advertised window with it. 0
 // ends that: the window opens again with the next Flush. What is held already stays.
 func (m *Machine) Confine(memory int) { m.in.confine(memory) }
+
+// Written is the number of the next packet: everything written so far is in packets before it.
+func (m *Machine) Written() Seq { return m.out.next }
+
+// Acknowledged is the number of the first packet that the peer has not acknowledged. It stays after the end; where both directions
+// have ended, it is that of Written.
+func (m *Machine) Acknowledged() Seq {
+	if m.closed {
+		return m.out.final
+	}
+	return m.out.acked
+}
 
 // SendMemory is the memory of unacknowledged and unsent packets, in bytes.
 func (m *Machine) SendMemory() int { return m.out.memory() }

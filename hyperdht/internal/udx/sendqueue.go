@@ -5,6 +5,7 @@ package udx
 type sendQueue struct {
 	ring              sendRing
 	acked, sent, next Seq
+	final             Seq // acked, at the end of the stream
 	flight            flight
 	unacked, lost     seqSet // of [acked, sent): not acknowledged; and of those, not in flight
 	queued            int    // payload bytes not acked
@@ -133,7 +134,7 @@ func (q *sendQueue) clear(pool *Pool) {
 			pool.release(p)
 		}
 	}
-	*q = sendQueue{acked: q.next, sent: q.next, next: q.next}
+	*q = sendQueue{acked: q.next, sent: q.next, next: q.next, final: q.acked}
 }
 
 // memory returns the memory of the packets, in bytes.
