@@ -144,9 +144,15 @@ func peeringBounds() []bound.Bound {
 			Reason: "a client dials once at a time; recorded handshakes can be sent again",
 		},
 		{
-			Name: "hyperdht.maxCallersPerKey", What: "callers without an open connection, under a key that has an alias or has shown a secret",
+			Name: "hyperdht.maxCallersPerKey", What: "callers of a server without an open connection, under a key that has an alias or has shown a secret",
 			Scope: bound.PerKey, Limit: bound.Count(maxCallersPerKey), Policy: bound.DropOldest,
-			Reason:  "a client dials once at a time; recorded handshakes can be sent again",
+			Reason:  "a client dials a server once at a time; recorded handshakes can be sent again",
+			Counter: "dhtprom_handshakes_refused_total{reason=\"share\"}",
+		},
+		{
+			Name: "hyperdht.maxCallersOfKey", What: "callers of all servers of a node without an open connection, under such a key",
+			Scope: bound.PerKey, Limit: bound.Count(maxCallersOfKey), Policy: bound.DropFullest,
+			Reason:  "a scraper dials all clients of a node at once, and so does each member of its group; half of the room that is kept for such keys",
 			Counter: "dhtprom_handshakes_refused_total{reason=\"share\"}",
 		},
 		{

@@ -64,7 +64,8 @@ func newIntake(p *peering) *intake {
 		read:     bound.NewRecent[[32]byte](maxRead),
 		held: bound.NewShares[*incoming](maxCallers,
 			bound.Class{Kept: keptNamed}, bound.Class{Kept: keptSeen}, bound.Class{Kept: keptAnswered},
-			bound.Class{Kept: keptKnown, PerKey: maxCallersPerKey}, bound.Class{Kept: keptBoth, PerKey: maxCallersPerKey}),
+			bound.Class{Kept: keptKnown, PerPart: maxCallersPerKey, PerKey: maxCallersOfKey},
+			bound.Class{Kept: keptBoth, PerPart: maxCallersPerKey, PerKey: maxCallersOfKey}),
 	}
 }
 
@@ -315,7 +316,7 @@ func (in *intake) again(h *incoming, o origin) {
 	case h.held != nil && h.held.Held():
 		steps := 1
 		if h.known {
-			steps = 2 // the key, and the relay
+			steps = 3 // the key, the server and the relay
 		}
 		if old := in.held.Size(h.place(h.origin), steps); h.origin.seen && in.held.Size(h.place(o), steps)+1 >= old || !in.settle(h, o) {
 			return
@@ -340,9 +341,9 @@ func (ic *incoming) place(o origin) bound.Place {
 	key := ic.attemptTrace.key
 	switch {
 	case ic.known && ic.answeredUs:
-		return bound.Under(callerBoth, key)
+		return bound.Under(callerBoth, key).For(ic.s.cfg.Keys.Public)
 	case ic.known: // an attacker may have repeated its handshake
-		return bound.UnderThrough(callerKnown, key, o.relay, o.addr.Addr())
+		return bound.UnderThrough(callerKnown, key, o.relay, o.addr.Addr()).For(ic.s.cfg.Keys.Public)
 	case ic.answeredUs:
 		return bound.Through(callerAnswered, o.relay, o.addr.Addr(), key)
 	case o.seen:

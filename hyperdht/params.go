@@ -105,10 +105,12 @@ const (
 	maxEager = 32
 	// maxEagerPerKey is the number of callers of one known key that get this regardless of maxEager.
 	maxEagerPerKey = 2
-	// maxCallersPerKey bounds the callers of one known key, separately those that have answered and those that have not. A client
-	// dials once at a time; relays can hold its handshakes back and send them later. Callers that have not answered share this by
-	// their relay, network and address.
+	// maxCallersPerKey bounds the callers of one known key at one server, separately those that have answered and those that have
+	// not. A client dials a server once at a time; relays can hold its handshakes back and send them later. Callers that have not
+	// answered share this by their relay, network and address. maxCallersOfKey bounds them at all servers of a node together: a
+	// node may have a server for each of many clients, all of which a scraper, or each member of a group, dials at once.
 	maxCallersPerKey = 8
+	maxCallersOfKey  = 128
 	// maxWaitingCallers bounds the handshakes that wait to be read, one second's worth, and callerPatience their wait:
 	// callers send again each second, and give up after four.
 	maxWaitingCallers = 512

@@ -8,6 +8,8 @@ type Class struct {
 	// PerKey is the maximum number of objects per key: at an address, where its place has that before the key, else in all. 0 is
 	// no limit.
 	PerKey int
+	// PerPart is the maximum number of objects per key and what its peer wants to reach, for places of For. 0 is no limit.
+	PerPart int
 }
 
 // Shares holds a limited number of objects caused by peers, and selects the one to evict when there are too many: the oldest of
@@ -57,8 +59,11 @@ func (s *Shares[V]) put(it *Item[V], p Place) (evicted *Item[V]) {
 	s.serial++
 	s.roots[p.class].add(it, p, s.serial)
 	s.held++
-	switch n, key := s.classes[p.class].PerKey, it.share.above(p.keyed); {
-	case n > 0 && key.count > n:
+	c, key, part := s.classes[p.class], it.share.above(p.keyed), it.share.above(p.keyed+1)
+	switch {
+	case c.PerPart > 0 && part.count > c.PerPart:
+		evicted = part.fullestLeaf().items.first
+	case c.PerKey > 0 && key.count > c.PerKey:
 		evicted = key.fullestLeaf().items.first
 	case s.held > s.limit:
 		evicted = s.poorest().fullestLeaf().items.first

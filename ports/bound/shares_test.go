@@ -232,6 +232,35 @@ func TestPlacesThroughRelays(t *testing.T) {
 	}
 }
 
+// What a key's peer wants to reach has its part of the key's share.
+func TestPlacesForAPart(t *testing.T) {
+	s := bound.NewShares[string](20, bound.Class{Kept: 20, PerKey: 5, PerPart: 3})
+	for name, place := range map[string]func(part int) bound.Place{
+		"by key": func(part int) bound.Place { return bound.Under(0, key(1)).For(key(part)) },
+		"through": func(part int) bound.Place {
+			return bound.UnderThrough(0, key(2), addr(0, 1), addr(1, 1)).For(key(part))
+		},
+		"another key": func(part int) bound.Place { return bound.Under(0, key(3)).For(key(part)) },
+	} {
+		first, _ := s.Add(name, place(1))
+		for range 3 {
+			s.Add(name, place(1))
+		}
+		if n := s.Size(place(1), 2); n != 3 || first.Held() {
+			t.Errorf("%s: a part has %d, its limit is 3; its first is held: %v", name, n, first.Held())
+		}
+		for part := range 4 {
+			s.Add(name, place(2+part))
+		}
+		if n := s.Size(place(1), 1); n != 5 || s.Size(place(1), 2) != 1 || s.Size(place(5), 2) != 1 {
+			t.Errorf("%s: the key has %d, its limit is 5; its first part %d, its last %d", name, n, s.Size(place(1), 2), s.Size(place(5), 2))
+		}
+	}
+	if s.Len() != 15 {
+		t.Errorf("%d held", s.Len())
+	}
+}
+
 func TestQueueMovesToAnEmptierShare(t *testing.T) {
 	q := bound.NewQueue[int](10)
 	crowded, empty := bound.Through(0, addr(0, 1), addr(0, 9), key(0)), bound.Through(0, addr(0, 2), addr(0, 9), key(0))

@@ -8,7 +8,7 @@ import (
 // Place is the position at which an object is counted: in a class, there by properties of the peer, step by step.
 type Place struct {
 	class int
-	path  [4]branch
+	path  [5]branch
 	depth int
 	keyed int // number of steps to the share of the key
 }
@@ -22,22 +22,30 @@ type branch struct {
 // At is a place that is counted by address, and there by key. Keys are free, so they share the room of their address, and
 // addresses that of their network.
 func At(class int, addr netip.Addr, key [32]byte) Place {
-	return Place{class, [4]branch{{net: Network(addr)}, {net: Host(addr)}, {key: key}}, 3, 3}
+	return Place{class, [5]branch{{net: Network(addr)}, {net: Host(addr)}, {key: key}}, 3, 3}
 }
 
 // Through is a place that is counted by the relay that names the address, then as in At: relays can invent addresses. All invalid
 // relays count as one.
 func Through(class int, relay, addr netip.Addr, key [32]byte) Place {
-	return Place{class, [4]branch{{net: Host(relay)}, {net: Network(addr)}, {net: Host(addr)}, {key: key}}, 4, 4}
+	return Place{class, [5]branch{{net: Host(relay)}, {net: Network(addr)}, {net: Host(addr)}, {key: key}}, 4, 4}
 }
 
 // Under is a place that is counted by key alone.
-func Under(class int, key [32]byte) Place { return Place{class, [4]branch{{key: key}}, 1, 1} }
+func Under(class int, key [32]byte) Place { return Place{class, [5]branch{{key: key}}, 1, 1} }
 
 // UnderThrough is a place that is counted by key, then by the relay, network and address that it comes from: for packets that
 // peers other than the key's holder can replay.
 func UnderThrough(class int, key [32]byte, relay, addr netip.Addr) Place {
-	return Place{class, [4]branch{{key: key}, {net: Host(relay)}, {net: Network(addr)}, {net: Host(addr)}}, 4, 1}
+	return Place{class, [5]branch{{key: key}, {net: Host(relay)}, {net: Network(addr)}, {net: Host(addr)}}, 4, 1}
+}
+
+// For is the place of Under or UnderThrough, counted under the key by what the peer wants to reach, before the relay.
+func (p Place) For(part [32]byte) Place {
+	copy(p.path[p.keyed+1:], p.path[p.keyed:p.depth])
+	p.path[p.keyed] = branch{key: part}
+	p.depth++
+	return p
 }
 
 // Network is the network that an address shares its bounds with: a /24 of IPv4, a /48 of IPv6, the usual size of a site. Invalid
