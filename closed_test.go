@@ -289,6 +289,7 @@ func connMethods(c *dhtnet.Conn, refused func(error)) map[string]func() {
 		"HandshakeHash":    func() { c.HandshakeHash() },
 		"Path":             func() { c.Path() },
 		"Stats":            func() { c.Stats() },
+		"Flush":            func() { refused(c.Flush(context.Background())) },
 		"SetKeepAlive":     func() { c.SetKeepAlive(time.Second) },
 		"SendUnordered":    func() { refused(c.SendUnordered(nil)) },
 		"ReceiveUnordered": func() { _, err := c.ReceiveUnordered(context.Background()); refused(err) },
