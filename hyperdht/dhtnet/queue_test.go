@@ -52,3 +52,34 @@ func TestFlushesBeginWithTheirBytes(t *testing.T) {
 		t.Errorf("after the end: %v, want %v", begun, want)
 	}
 }
+
+// closes counts calls of Close.
+type closes struct{ n int }
+
+func (c *closes) Close() error { c.n++; return nil }
+
+func TestBacklogIsBounded(t *testing.T) {
+	b, loop := newBacklog[*closes](), &stuckLoop{}
+	all := make([]*closes, maxBacklog+1)
+	for i := range all {
+		all[i] = &closes{}
+		if added := b.add(all[i]); added != (i < maxBacklog) {
+			t.Fatalf("connection %d is added: %v", i, added)
+		}
+	}
+	if c, err := b.take(t.Context(), loop); c != all[0] || err != nil {
+		t.Errorf("not the first, %v", err)
+	}
+	if !b.add(all[maxBacklog]) {
+		t.Error("no room after one was taken")
+	}
+	b.end()
+	for i, c := range all {
+		if want := min(i, 1); c.n != want { // the first was taken
+			t.Errorf("connection %d is closed %d times", i, c.n)
+		}
+	}
+	if b.add(&closes{}) {
+		t.Error("added after the end")
+	}
+}

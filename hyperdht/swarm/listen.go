@@ -142,7 +142,7 @@ func (s *Swarm) arrived(c *hyperdht.Connection) {
 	case p.banned:
 		c.Destroy(ErrBanned)
 		return
-	case p.conn != nil && !s.replaces(c, p):
+	case p.conn != nil && !s.replaces(p):
 		s.stats.Duplicates++
 		p.conn.Send(nil) // a keep-alive, by which a dead one is noticed
 		c.Destroy(ErrDuplicate)
@@ -168,13 +168,13 @@ func (s *Swarm) arrived(c *hyperdht.Connection) {
 	s.dialNext()
 }
 
-// replaces reports whether an incoming connection replaces the one that a peer has.
+// replaces reports whether an incoming connection of a peer replaces the one that it has.
 //
 // Where both sides have dialled at the same time, the dial of the side with the greater key stays, on either side (hyperswarm
 // index.js, _handleServerConnection). A peer that dials while there is a connection has lost it: unless that has opened so recently
 // that the dial may have begun before. hyperswarm takes a connection that has carried anything for lost, however young, so that both
 // sides may end the other's.
-func (s *Swarm) replaces(c *hyperdht.Connection, p *peer) bool {
+func (s *Swarm) replaces(p *peer) bool {
 	mine, own := s.cfg.Keys.Public, p.conn.IsInitiator()
 	theirs := bytes.Compare(mine[:], p.key[:]) < 0
 	switch {
