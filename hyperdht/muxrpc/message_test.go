@@ -44,6 +44,23 @@ func TestCodesOfTheCallersSideDoNotTravel(t *testing.T) {
 	}
 }
 
+func TestUnknownMethodsOfOldRespondersHaveACode(t *testing.T) {
+	for _, c := range []struct {
+		sent Error
+		code string
+	}{
+		{Error{Message: "unknown method 'targets'"}, CodeUnknownMethod}, // protomux-rpc 1.6.0
+		{Error{Message: "unknown method"}, ""},
+		{Error{Message: "unknown method 'targets' of printer"}, ""},
+		{Error{Code: CodeRequestError, Message: "unknown method 'targets'"}, CodeRequestError},
+	} {
+		m, err := parseResponse(response{id: 1, err: &c.sent}.append(nil))
+		if err != nil || m.err.Code != c.code || m.err.Message != c.sent.Message {
+			t.Errorf("%+v is read as %+v, %v", c.sent, m.err, err)
+		}
+	}
+}
+
 func TestFlagsMayComeInWiderForms(t *testing.T) {
 	plain := response{id: 7, err: &Error{Code: CodeUnknownMethod, Message: "text"}}.append(nil)
 	for name, flags := range map[string][]byte{

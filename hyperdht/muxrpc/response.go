@@ -2,6 +2,7 @@ package muxrpc
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/dhtprom/dhtprom/hyperdht/compact"
 )
@@ -86,8 +87,11 @@ func parseResponse(b []byte) (response, error) {
 		return m, r.Err()
 	}
 	m.err = &Error{Message: r.String()}
-	if flags&flagCode != 0 {
+	switch {
+	case flags&flagCode != 0:
 		m.err.Code = travelling(string(r.Bytes()))
+	case unknownBefore17(m.err.Message):
+		m.err.Code = CodeUnknownMethod
 	}
 	if flags&flagCause != 0 {
 		c := &Cause{Message: r.String(), Code: r.String()}
@@ -100,6 +104,12 @@ func parseResponse(b []byte) (response, error) {
 		}
 	}
 	return m, r.Err()
+}
+
+// unknownBefore17 reports whether an error without a code is that of an unknown method. protomux-rpc sends codes since version
+// 1.7 (index.js, _onrequest); before, this text was all.
+func unknownBefore17(message string) bool {
+	return strings.HasPrefix(message, "unknown method '") && strings.HasSuffix(message, "'")
 }
 
 // travelling keeps the codes that responders send and drops all others, see Error.Code.
