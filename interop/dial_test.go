@@ -154,6 +154,9 @@ func TestConnectionsAcrossImplementations(t *testing.T) {
 						if got := string(await(t, "a message", w.messages)); got != "answer" {
 							t.Errorf("got %q", got)
 						}
+						if !unorderedMessages.in(t, there.Peer) {
+							return
+						}
 						w.sendUnordered("unordered")
 						there.got("message", "unordered")
 						there.do("send", jspeer.Args{"bytes": hex.EncodeToString([]byte("back")), "unordered": true})

@@ -150,8 +150,10 @@ func TestJavaScriptNodesStoreAndEcho(t *testing.T) {
 		}
 	}
 	b.Await("data", bytes("aa55"))
-	a.Call("send", jspeer.Args{"on": here.On, "bytes": "55aa", "unordered": true}, nil)
-	b.Await("message", bytes("55aa"))
+	if unorderedMessages.in(t, a.Peer) {
+		a.Call("send", jspeer.Args{"on": here.On, "bytes": "55aa", "unordered": true}, nil)
+		b.Await("message", bytes("55aa"))
+	}
 	a.Call("end", jspeer.Args{"on": here.On}, nil)
 	b.Await("close", jspeer.Of(there.On))
 }
@@ -194,11 +196,9 @@ func TestJavaScriptNodesAnnounceRelayAndSleep(t *testing.T) {
 	r.Call("relay", jspeer.Args{"on": r.On, "seed": jspeer.Seed("relay")}, &relay)
 	b.Call("listen", jspeer.Args{"on": b.On, "holepunch": false, "shareLocalAddress": false}, &server)
 	a.Call("echo", jspeer.Args{"on": a.On, "key": server.PublicKey, "relayThrough": relay.PublicKey, "localConnection": false, "holepunch": false, "bytes": 1000}, nil)
-	var relayed struct {
-		Stats struct{ Pairings struct{ Matched int } }
-	}
+	var relayed struct{ Matched int }
 	r.Call("relayStats", jspeer.Args{"on": relay.On}, &relayed)
-	if relayed.Stats.Pairings.Matched == 0 {
+	if relayed.Matched == 0 {
 		t.Errorf("nothing went through the relay: %+v", relayed)
 	}
 

@@ -70,7 +70,11 @@ func TestOneIdentityDoesForServingAndRegistering(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			const host, secret, alias = "127.0.0.1", "secret", "us"
-			net := javaScriptTestnet(t, jspeer.Start(t))
+			p := jspeer.Start(t)
+			net := javaScriptTestnet(t, p)
+			if _, theirs := c.scrapers.(javaScript); theirs && !outdatedConnections.in(t, p) {
+				return
+			}
 			scraper := c.scrapers.scraper(t, net, scraperConfig{seed: t.Name() + " scraper", secret: secret, host: host})
 			client := c.clients.client(t, net, clientConfig{
 				scraper: scraper.key(), secret: secret, host: host, alias: alias, seed: t.Name(), every: often, sameKeys: true,

@@ -39,11 +39,9 @@ var relays = []struct {
 		}
 		p.Call("relay", jspeer.Args{"on": n.On, "seed": jspeer.Seed("relay")}, &relay)
 		return key(t, relay.PublicKey), func() int {
-			var s struct {
-				Stats struct{ Pairings struct{ Matched int } }
-			}
+			var s struct{ Matched int }
 			p.Call("relayStats", jspeer.Args{"on": relay.On}, &s)
-			return s.Stats.Pairings.Matched
+			return s.Matched
 		}
 	}},
 }

@@ -11,10 +11,14 @@
 // stdin does, so that none is left behind.
 
 const crypto = require('crypto')
+const fs = require('fs')
+const path = require('path')
 const readline = require('readline')
 const c = require('compact-encoding')
 const RPC = require('protomux-rpc')
 const HyperDHT = require('hyperdht')
+const messages = require('hyperdht/lib/messages')
+const { COMMANDS } = require('hyperdht/lib/constants')
 const createTestnet = require('hyperdht/testnet')
 const Hyperswarm = require('hyperswarm')
 const Hyperbeam = require('hyperbeam')
@@ -116,9 +120,14 @@ function nodeFacts (dht) {
     online: dht.online,
     degraded: dht.degraded,
     nodes: dht.toArray(),
-    punches: dht.stats.punches,
-    relaying: dht.stats.relaying
+    punches: dht.stats?.punches, // since 6.13
+    relaying: dht.stats?.relaying
   }
+}
+
+// bootstrapped waits until a node has entered its network: before dht-rpc 6.16 the method has another name.
+function bootstrapped (dht) {
+  return dht.fullyBootstrapped ? dht.fullyBootstrapped() : dht.ready()
 }
 
 function keepNode (dht) {
@@ -149,6 +158,7 @@ function keepConnection (socket, of) {
 
 function connectionFacts (socket) {
   return {
+    localPort: socket.rawStream.socket ? socket.rawStream.socket.address().port : 0,
     publicKey: socket.publicKey,
     remotePublicKey: socket.remotePublicKey,
     handshakeHash: socket.handshakeHash,
@@ -159,10 +169,11 @@ function connectionFacts (socket) {
   }
 }
 
-async function connect (dht, { key, seed, localConnection, holepunch, relayAddresses, relayThrough, fastOpen, timeoutMs = 20000 }) {
+async function connect (dht, { key, seed, localConnection, holepunch, relayAddresses, relayThrough, fastOpen, reusableSocket, timeoutMs = 20000 }) {
   const socket = dht.connect(hex(key), {
     keyPair: keyPair(seed),
     fastOpen,
+    reusableSocket,
     localConnection,
     holepunch: holepunch === false ? () => false : undefined,
     relayAddresses,
@@ -191,6 +202,15 @@ function echo (socket) {
   socket.on('message', (b) => socket.send(b))
   socket.on('end', () => socket.end())
 }
+
+// answer ends a connection with all that it has sent, once it has ended itself; hangUp does so at once, with a greeting.
+function answer (socket) {
+  const all = []
+  socket.on('data', (b) => all.push(b))
+  socket.on('end', () => socket.end(Buffer.concat(all)))
+}
+
+const hangUp = (socket) => socket.end('greeting')
 
 // rpcEcho answers protomux-rpc calls: echo returns its value, fail throws, hang never answers, number cannot read
 // less than eight bytes, letter cannot write what it should answer, leave destroys the connection.
@@ -314,9 +334,32 @@ class Scraper {
   }
 }
 
+// ---- packages
+
+// inPackage is the path of a file of a package, whether the package exports it or not.
+const inPackage = (name, file) => path.join(__dirname, 'node_modules', name, file)
+
+const source = (name, file) => fs.readFileSync(inPackage(name, file), 'utf8')
+const version = (name) => JSON.parse(source(name, 'package.json')).version
+
 // ---- commands
 
 const commands = {
+  // packages lists the versions of the packages that differ between the versions under test, and what they can do.
+  async packages () {
+    const node = new HyperDHT(dhtOptions({ bootstrap: [] }))
+    await node.destroy()
+    return {
+      versions: Object.fromEntries(['hyperdht', 'hyperswarm', 'protomux-rpc', '@hyperswarm/secret-stream'].map((n) => [n, version(n)])),
+      features: {
+        'unordered messages': !!require('@hyperswarm/secret-stream').prototype.send,
+        'codes and causes of errors of calls': !!require(inPackage('protomux-rpc', 'lib/errors.js')).UNKNOWN_METHOD,
+        'keep-alives by default': node.connectionKeepAlive > 0,
+        'replacement of connections in use by a new one': source('hyperswarm', 'index.js').includes('existingIsOutdated')
+      }
+    }
+  },
+
   async testnet ({ size = 3, host = '127.0.0.1', port = 0 }) {
     const net = await createTestnet(size, { host, port })
     const nodes = net.nodes.map(nodeFacts)
@@ -325,13 +368,13 @@ const commands = {
 
   async bootstrapper ({ port, host = '127.0.0.1', dht }) {
     const node = HyperDHT.bootstrapper(port, host, dhtOptions({ host, ...dht }))
-    await node.fullyBootstrapped()
+    await bootstrapped(node)
     return { on: keepNode(node), bootstrap: [{ host, port: node.address().port }], ...nodeFacts(node) }
   },
 
   async node ({ dht }) {
     const node = new HyperDHT(dhtOptions(dht))
-    await node.fullyBootstrapped()
+    await bootstrapped(node)
     return { on: keepNode(node), ...nodeFacts(node) }
   },
 
@@ -382,15 +425,35 @@ const commands = {
 
   async lookup ({ on, target }) {
     const found = []
-    for await (const { from, to, peers } of get(on, 'node').dht.lookup(hex(target))) found.push({ from, to, peers })
+    for await (const { from, to, peers, bump } of get(on, 'node').dht.lookup(hex(target))) found.push({ from, to, peers, bump })
     return { found }
   },
 
-  async announce ({ on, target, seed, relayAddresses = [] }) {
+  async announce ({ on, target, seed, relayAddresses = [], bump, clear }) {
     const kp = keyPair(seed)
-    const query = get(on, 'node').dht.announce(hex(target), kp, relayAddresses)
+    const query = get(on, 'node').dht.announce(hex(target), kp, relayAddresses, { bump, clear })
     await query.finished()
     return { publicKey: kp.publicKey, closest: query.closestNodes }
+  },
+
+  // lookupAndUnannounce looks a target up, and removes the records of a key from the nodes that it meets.
+  async lookupAndUnannounce ({ on, target, seed }) {
+    const query = get(on, 'node').dht.lookupAndUnannounce(hex(target), keyPair(seed))
+    await query.finished()
+    return {}
+  },
+
+  // refresh sends an announcement that names a refresh token only, which no node has issued, to each node near a target.
+  async refresh ({ on, target }) {
+    const { dht } = get(on, 'node')
+    const value = c.encode(messages.announce, { peer: null, refresh: Buffer.alloc(32, 1), signature: null, bump: 0 })
+    let asked = 0
+    for await (const { token, from } of dht.lookup(hex(target))) {
+      if (!token) continue
+      asked++
+      await dht.request({ command: COMMANDS.ANNOUNCE, target: hex(target), token, value }, from).catch(() => {})
+    }
+    return { asked }
   },
 
   async unannounce ({ on, target, seed }) {
@@ -420,10 +483,11 @@ const commands = {
 
   // -- connections
 
-  // listen serves connections: mode echo, rpc, or hold, which makes a handle of each connection. A pool takes them all.
-  async listen ({ on, seed, mode = 'echo', admit, relayThrough, shareLocalAddress, holepunch, vetoPunch, pool }) {
+  // listen serves connections: mode echo, answer, hangUp, rpc, or hold, which makes a handle of each connection. A pool takes them all.
+  async listen ({ on, seed, mode = 'echo', admit, relayThrough, shareLocalAddress, holepunch, vetoPunch, reusableSocket, pool }) {
     const server = get(on, 'node').dht.createServer({
       shareLocalAddress,
+      reusableSocket,
       pool: pool ? get(pool, 'pool').pool : null,
       holepunch: holepunch === false ? false : vetoPunch ? () => false : undefined,
       relayThrough: relayThrough ? hex(relayThrough) : null,
@@ -444,10 +508,40 @@ const commands = {
       }
       put(facts)
       if (mode === 'echo') echo(socket)
+      if (mode === 'answer') answer(socket)
+      if (mode === 'hangUp') hangUp(socket)
       if (mode === 'rpc') rpcEcho(socket)
     })
     await server.listen(keyPair(seed))
     return { on: handle, publicKey: server.publicKey, relayAddresses: server.relayAddresses }
+  },
+
+  async serverSuspend ({ on }) {
+    await get(on, 'server').server.suspend()
+    return {}
+  },
+
+  async serverResume ({ on }) {
+    await get(on, 'server').server.resume()
+    return {}
+  },
+
+  // ask connects, writes bytes and ends before the connection is open, and returns what the other side sent until it ended.
+  async ask ({ on, key, bytes, timeoutMs = 20000 }) {
+    const socket = get(on, 'node').dht.connect(hex(key))
+    const all = []
+    socket.on('data', (b) => all.push(b))
+    socket.end(hex(bytes))
+    await within(timeoutMs, 'the answer', new Promise((resolve, reject) => socket.on('error', reject).on('close', resolve)))
+    return { answer: Buffer.concat(all) }
+  },
+
+  // abandon connects and destroys the connection at once.
+  async abandon ({ on, key, timeoutMs = 20000 }) {
+    const socket = get(on, 'node').dht.connect(hex(key))
+    socket.on('error', () => {}).destroy()
+    await within(timeoutMs, 'the end', new Promise((resolve) => socket.on('close', resolve)))
+    return { opened: await socket.opened }
   },
 
   // connect opens a connection and makes a handle of it.
@@ -466,8 +560,9 @@ const commands = {
   // poolConnect begins to connect to a key, under the node's own.
   async poolConnect ({ on, key }) {
     const { pool, node } = get(on, 'pool')
-    get(node, 'node').dht.connect(hex(key), { pool }).on('error', () => {})
-    return {}
+    const connect = () => get(node, 'node').dht.connect(hex(key), { pool })
+    const socket = connect().on('error', () => {})
+    return { same: connect() === socket }
   },
 
   // pooled waits until a pool has one connection, which this side has dialled or not, and makes a handle of it.
@@ -538,15 +633,16 @@ const commands = {
     const relay = new blindRelay.Server({ createStream: (opts) => dht.createRawStream({ ...opts, framed: true }) })
     const server = dht.createServer((socket) => {
       socket.on('error', () => {})
-      relay.accept(socket, { id: socket.remotePublicKey }).on('error', () => {})
+      relay.accept(socket, { id: socket.remotePublicKey }).on('error', () => {}).on('pair', () => thing.sides++)
     })
     await server.listen(keyPair(seed))
-    const handle = keep({ kind: 'relay', relay, close: () => server.close() })
-    return { on: handle, publicKey: server.publicKey }
+    const thing = { kind: 'relay', sides: 0, close: () => server.close() }
+    return { on: keep(thing), publicKey: server.publicKey }
   },
 
+  // relayStats counts the pairs that were matched. The package itself counts them since 1.4.
   async relayStats ({ on }) {
-    return { stats: get(on, 'relay').relay.stats }
+    return { matched: get(on, 'relay').sides / 2 }
   },
 
   // -- metrics
@@ -640,8 +736,13 @@ const commands = {
   // -- swarms
 
   // swarm starts a swarm on a node, without topics; an event reports each of its connections.
-  async swarm ({ on, seed, maxPeers, maxParallel }) {
-    const swarm = new Hyperswarm({ dht: get(on, 'node').dht, keyPair: keyPair(seed), maxPeers, maxParallel })
+  async swarm ({ on, seed, maxPeers, maxParallel, reject = [] }) {
+    const firewall = (remotePublicKey) => {
+      const refused = reject.includes(remotePublicKey.toString('hex'))
+      put({ event: 'swarm-firewall', of: handle, remotePublicKey, refused })
+      return refused
+    }
+    const swarm = new Hyperswarm({ dht: get(on, 'node').dht, keyPair: keyPair(seed), maxPeers, maxParallel, firewall })
     const handle = keep({ kind: 'swarm', swarm, close: () => swarm.server.close() })
     swarm.on('connection', (socket, info) => {
       put({
@@ -667,6 +768,16 @@ const commands = {
 
   async swarmLeave ({ on, topic }) {
     await get(on, 'swarm').swarm.leave(hex(topic))
+    return {}
+  },
+
+  async swarmSuspend ({ on }) {
+    await get(on, 'swarm').swarm.suspend()
+    return {}
+  },
+
+  async swarmResume ({ on }) {
+    await get(on, 'swarm').swarm.resume()
     return {}
   },
 
@@ -698,7 +809,8 @@ const commands = {
 
   async swarmInfo ({ on }) {
     const { swarm } = get(on, 'swarm')
-    const peers = [...swarm.peers.values()].map((p) => ({ publicKey: p.publicKey, banned: p.banned, explicit: p.explicit }))
+    const peers = [...swarm.peers.values()].map((p) => (
+      { publicKey: p.publicKey, banned: p.banned, explicit: p.explicit, topics: p.topics }))
     const open = [...swarm.connections].map((c) => ({ publicKey: c.remotePublicKey, handshakeHash: c.handshakeHash }))
     return { peers, open }
   },

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -59,17 +60,32 @@ var install = sync.OnceValues(func() (string, error) {
 })
 
 // otherVersions is the variable that names other versions of the packages than those of the lock file, such as
-// "hyperdht@6.20.5 dht-prom-client@1.1.0".
+// "hyperdht@6.20.5 dht-rpc@6.18.1". Packages that are not named have the version of package.json, or the newest one that
+// their dependents accept.
 const otherVersions = "DHTPROM_JS_VERSIONS"
 
 // installOther installs peer.js with other versions of its packages in a folder of the user's cache, and returns that.
-// Packages that are not named have the version of package.json.
 func installOther(from string, versions []string) (string, error) {
+	named, err := parseVersions(versions)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", otherVersions, err)
+	}
+	manifest, err := os.ReadFile(filepath.Join(from, "package.json"))
+	if err != nil {
+		return "", err
+	}
+	if manifest, err = override(manifest, named); err != nil {
+		return "", err
+	}
+	peer, err := os.ReadFile(filepath.Join(from, "peer.js"))
+	if err != nil {
+		return "", err
+	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256([]byte(strings.Join(versions, " ")))
+	sum := sha256.Sum256(manifest)
 	dir := filepath.Join(cache, "dhtprom-interop", hex.EncodeToString(sum[:8]))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
@@ -79,23 +95,78 @@ func installOther(from string, versions []string) (string, error) {
 		return "", fmt.Errorf("waiting for another test to install the packages: %w", err)
 	}
 	defer release()
-	for _, name := range []string{"peer.js", "package.json"} {
-		text, err := os.ReadFile(filepath.Join(from, name))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), text, 0o644)
-		}
-		if err != nil {
+	for name, text := range map[string][]byte{"peer.js": peer, "package.json": manifest} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
 			return "", err
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), installTimeout)
 	defer cancel()
-	npm := exec.CommandContext(ctx, "npm", append([]string{"install", "--save-exact", "--ignore-scripts", "--no-audit", "--no-fund"}, versions...)...)
+	npm := exec.CommandContext(ctx, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund")
 	npm.Dir = dir
 	if out, err := npm.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm install %s: %w\n%s", strings.Join(versions, " "), err, out)
+		return "", fmt.Errorf("npm install of %s: %w\n%s", strings.Join(versions, " "), err, out)
 	}
-	return dir, nil
+	lockfile, err := os.ReadFile(filepath.Join(dir, "package-lock.json"))
+	if err != nil {
+		return "", err
+	}
+	return dir, checkInstalled(lockfile, named)
+}
+
+// parseVersions reads names with versions, each NAME@VERSION or @SCOPE/NAME@VERSION.
+func parseVersions(versions []string) (map[string]string, error) {
+	named := map[string]string{}
+	for _, v := range versions {
+		at := strings.LastIndex(v, "@")
+		if at <= 0 || at == len(v)-1 {
+			return nil, fmt.Errorf("%q is not NAME@VERSION", v)
+		}
+		named[v[:at]] = v[at+1:]
+	}
+	return named, nil
+}
+
+// override returns a package.json with other versions of packages, wherever they are in the tree: dependents have to take them,
+// even where they ask for a newer one, as every dht-prom-client does where hyperdht is 6.11.
+func override(manifest []byte, named map[string]string) ([]byte, error) {
+	var fields map[string]any
+	if err := json.Unmarshal(manifest, &fields); err != nil {
+		return nil, fmt.Errorf("package.json: %w", err)
+	}
+	direct, _ := fields["dependencies"].(map[string]any)
+	for name, version := range named {
+		if _, ok := direct[name]; ok {
+			direct[name] = version
+		}
+	}
+	fields["overrides"] = named
+	return json.MarshalIndent(fields, "", "  ")
+}
+
+// checkInstalled returns an error unless a package-lock.json has each named package, in its named version only.
+func checkInstalled(lockfile []byte, named map[string]string) error {
+	var tree struct {
+		Packages map[string]struct{ Version string }
+	}
+	if err := json.Unmarshal(lockfile, &tree); err != nil {
+		return fmt.Errorf("package-lock.json: %w", err)
+	}
+	for name, want := range named {
+		found := false
+		for path, is := range tree.Packages {
+			if path != "node_modules/"+name && !strings.HasSuffix(path, "/node_modules/"+name) {
+				continue
+			}
+			if found = true; is.Version != want {
+				return fmt.Errorf("npm installed %s@%s at %s, want %s", name, is.Version, path, want)
+			}
+		}
+		if !found {
+			return fmt.Errorf("npm installed no %s, want %s", name, want)
+		}
+	}
+	return nil
 }
 
 var errNotInstalled = errors.New("not installed")
