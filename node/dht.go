@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/dhtprom/dhtprom"
 	"github.com/dhtprom/dhtprom/adapters/stun"
@@ -127,7 +128,8 @@ func (d *DHT) add(ctx context.Context, cfg DHTConfig, port uint16) error {
 	failed, err := bridge.Call(ctx, d.host, func(done func(error)) func() {
 		c := hyperdht.Config{
 			Bootstrap: d.Bootstrap(), Listen: netip.AddrPortFrom(bind, port), Mode: hyperdht.Persistent, Reachable: true, PublicAddr: addr,
-			OnReady: func() { done(nil) }, // called in any case, with the network or without
+			WallClock: time.Now,
+			OnReady:   func() { done(nil) }, // called in any case, with the network or without
 		}
 		if cfg.STUN {
 			c.Probe = stun.NewResponder(d.host, stun.ResponderConfig{Host: cfg.Addr})

@@ -3,6 +3,7 @@ package dhtnet
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/ports/bridge"
@@ -20,8 +21,11 @@ type Net struct {
 func New(loop host.Loop, node *hyperdht.Node) *Net { return &Net{loop: loop, node: node} }
 
 // Start creates a node on h and waits until it has entered the network, or its first attempt has failed; it continues to try then.
-// Start fails if hyperdht.New does, and closes the node if ctx ends first.
+// Start fails if hyperdht.New does, and closes the node if ctx ends first. Without a WallClock the node has time.Now.
 func Start(ctx context.Context, h host.Host, cfg hyperdht.Config) (*Net, error) {
+	if cfg.WallClock == nil {
+		cfg.WallClock = time.Now
+	}
 	n := &Net{loop: h}
 	onReady := cfg.OnReady
 	failure, err := bridge.Call(ctx, n.loop, func(done func(error)) func() {
