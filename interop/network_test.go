@@ -43,15 +43,23 @@ func javaScriptTestnet(_ testing.TB, p *jspeer.Peer) testnet {
 
 func goTestnet(t testing.TB) testnet {
 	t.Helper()
+	n, _ := goTestnetNodes(t)
+	return n
+}
+
+// goTestnetNodes returns a private DHT and its nodes.
+func goTestnetNodes(t testing.TB) (n testnet, nodes []*goNode) {
+	t.Helper()
 	h := goHost(t)
-	n := testnet{bootstrap: []string{}}
+	n.bootstrap = []string{}
 	for range testnetSize {
-		node := startNodeOn(t, h, hyperdht.Config{Bootstrap: n.bootstrap, Mode: hyperdht.Persistent, Reachable: true})
+		node := startNodeOn(t, h, hyperdht.Config{Bootstrap: n.bootstrap, Mode: hyperdht.Persistent, Reachable: true, WallClock: time.Now})
 		if len(n.bootstrap) == 0 {
 			h.Do(func() { n.bootstrap = []string{node.Status().Local.String()} })
 		}
+		nodes = append(nodes, node)
 	}
-	return n
+	return n, nodes
 }
 
 // dht returns the options of a JavaScript node in the network.

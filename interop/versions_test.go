@@ -36,7 +36,7 @@ func (f feature) in(t testing.TB, p *jspeer.Peer) bool {
 	return false
 }
 
-// installed has what the packages report about themselves.
+// installed are versions and abilities of the packages, by name.
 type installed struct {
 	Versions map[string]string
 	Features map[string]bool

@@ -451,7 +451,7 @@ const commands = {
     for await (const { token, from } of dht.lookup(hex(target))) {
       if (!token) continue
       asked++
-      await dht.request({ command: COMMANDS.ANNOUNCE, target: hex(target), token, value }, from).catch(() => {})
+      dht.request({ command: COMMANDS.ANNOUNCE, target: hex(target), token, value }, from).catch(() => {}) // it is not answered
     }
     return { asked }
   },
