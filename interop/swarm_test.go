@@ -3,6 +3,7 @@ package interop_test
 import (
 	"bytes"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -30,15 +31,19 @@ type swarmWire struct {
 
 func startGoSwarm(t testing.TB, net testnet, name string) *goSwarm {
 	t.Helper()
+	return startGoSwarmWith(t, net, name, swarm.Config{})
+}
+
+func startGoSwarmWith(t testing.TB, net testnet, name string, cfg swarm.Config) *goSwarm {
+	t.Helper()
 	s := &goSwarm{goNode: startNode(t, net, hyperdht.Config{}), opened: make(chan *swarmWire, maxQueued)}
+	cfg.Keys, cfg.OnConnection = keys(t, name), func(c *hyperdht.Connection, p swarm.Peer) {
+		w := watch(s.goNode, c)
+		close(w.opened)
+		s.opened <- &swarmWire{w, p}
+	}
 	var err error
-	s.do(func() {
-		s.Swarm, err = swarm.New(s.Node, swarm.Config{Keys: keys(t, name), OnConnection: func(c *hyperdht.Connection, p swarm.Peer) {
-			w := watch(s.goNode, c)
-			close(w.opened)
-			s.opened <- &swarmWire{w, p}
-		}})
-	})
+	s.do(func() { s.Swarm, err = swarm.New(s.Node, cfg) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,10 +98,16 @@ type jsOpened struct {
 
 func startJSSwarm(t testing.TB, net testnet, name string) *jsSwarm {
 	t.Helper()
-	p := jspeer.Start(t)
+	return startJSSwarmOn(t, jspeer.Start(t), net, name, nil)
+}
+
+// startJSSwarmOn starts a swarm in a peer that runs, with options of the command.
+func startJSSwarmOn(t testing.TB, p *jspeer.Peer, net testnet, name string, options jspeer.Args) *jsSwarm {
+	t.Helper()
 	s := &jsSwarm{Peer: p, t: t}
-	node := jspeer.StartNode(p, net.dht(nil))
-	p.Call("swarm", jspeer.Args{"on": node.On, "seed": jspeer.Seed(name)}, s)
+	args := jspeer.Args{"on": jspeer.StartNode(p, net.dht(nil)).On, "seed": jspeer.Seed(name)}
+	maps.Copy(args, options)
+	p.Call("swarm", args, s)
 	return s
 }
 

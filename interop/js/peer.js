@@ -781,6 +781,12 @@ const commands = {
     return {}
   },
 
+  // swarmDrop destroys all connections of a swarm.
+  async swarmDrop ({ on }) {
+    for (const socket of get(on, 'swarm').swarm.connections) socket.destroy()
+    return {}
+  },
+
   async swarmListen ({ on }) {
     await get(on, 'swarm').swarm.listen()
     return {}
