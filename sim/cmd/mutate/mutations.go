@@ -143,4 +143,12 @@ var mutations = []mutation{
 		"		return\n	}\n	t.refresh()\n}\n", "		return\n	}\n}\n", "swarms"},
 	{"a connection that another one replaces stays open", "hyperdht/swarm/listen.go",
 		"		s.detach(p).Destroy(ErrDuplicate)\n", "		s.detach(p)\n", "swarms"},
+
+	// Pools.
+	{"each side of a pair keeps the connection that came last", "hyperdht/connectionpool.go",
+		"	return c.initiator == existing.initiator || c.initiator == c.smaller()\n", "	return true\n", "pools"},
+	{"a connection of a pool that another one replaces stays open", "hyperdht/connectionpool.go",
+		"		existing.Destroy(ErrDuplicateConnection)\n", "", "pools"},
+	{"a pool keeps connections that have ended", "hyperdht/connectionpool.go",
+		"	c.onGone = func() { p.Remove(c) }\n", "", "pools"},
 }
