@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"testing"
 
+	"github.com/dhtprom/dhtprom/adapters/udp"
+	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/hyperdht/dhtnet"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
 	"github.com/dhtprom/dhtprom/hyperdht/swarm"
 )
@@ -65,5 +69,58 @@ func TestContextThatEndsWithTheResultLeavesNothing(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Each call on a closed host, of which nothing runs any more, returns an error.
+func TestSwarmCallsOnAClosedHostFail(t *testing.T) {
+	h := udp.New(udp.Options{})
+	var node *hyperdht.Node
+	var err error
+	h.Do(func() {
+		node, err = hyperdht.New(h, hyperdht.Config{Bootstrap: []string{}, Listen: netip.MustParseAddrPort("127.0.0.1:0")})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startSwarm(t, dhtnet.New(h, node), swarm.Config{})
+	ctx := testContext(t)
+	topic := must(s.Join(ctx, id.Target{5}, swarm.JoinOptions{Mode: swarm.ClientOnly}))(t)
+	h.Close()
+	for name, call := range map[string]func() error{
+		"Join":          func() error { _, err := s.Join(ctx, id.Target{6}, swarm.JoinOptions{}); return err },
+		"JoinPeer":      func() error { return s.JoinPeer(ctx, id.PublicKey{1}) },
+		"LeavePeer":     func() error { return s.LeavePeer(ctx, id.PublicKey{1}) },
+		"Ban":           func() error { return s.Ban(ctx, id.PublicKey{1}) },
+		"Unban":         func() error { return s.Unban(ctx, id.PublicKey{1}) },
+		"Flush":         func() error { return s.Flush(ctx) },
+		"Suspend":       func() error { return s.Suspend(ctx) },
+		"Resume":        func() error { return s.Resume(ctx) },
+		"Topic.Flush":   func() error { return topic.Flush(ctx) },
+		"Topic.Refresh": func() error { return topic.Refresh(ctx, swarm.JoinOptions{}) },
+		"Topic.Leave":   func() error { return topic.Leave(ctx) },
+	} {
+		if err := call(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestListenReportsAKeyInUse(t *testing.T) {
+	n := privateDHT(t)
+	l := listen(t, n)
+	defer l.Close()
+	if _, err := n.Listen(testContext(t), hyperdht.ListenOptions{Keys: id.KeyPairFromSeed(id.Seed{serial})}); !errors.Is(err, hyperdht.ErrKeyPairInUse) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestConnIsClosedOnce(t *testing.T) {
+	a, _ := pair(t)
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := a.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the second time: %v", err)
 	}
 }

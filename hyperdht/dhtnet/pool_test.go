@@ -125,6 +125,23 @@ func TestPoolDialEndsWithItsContextAndFails(t *testing.T) {
 	}
 }
 
+// A Dial whose context ends in the moment of its result is counted out once: the next one gets its connection.
+func TestPoolDialThatEndsWithItsResult(t *testing.T) {
+	n := privateDHT(t)
+	a, b := newPooled(t, n, 97), newPooled(t, n, 98)
+	c := a.dial(t, b)
+	for range 8 {
+		got, err := a.Dial(newLateContext(), b.keys.Public, hyperdht.ConnectOptions{Keys: &a.keys})
+		if got != c && !errors.Is(err, context.Canceled) {
+			t.Errorf("%v, %v", got, err)
+		}
+	}
+	c.Close()
+	if again := a.dial(t, b); again == c {
+		t.Error("a closed Conn is returned")
+	}
+}
+
 func TestPoolWithoutListenerAcceptsNothing(t *testing.T) {
 	n := privateDHT(t)
 	a, b := newPooled(t, n, 95), newPooled(t, n, 96)

@@ -83,3 +83,11 @@ func TestBacklogIsBounded(t *testing.T) {
 		t.Error("added after the end")
 	}
 }
+
+// What arrives after Close is dropped: no Read will take it.
+func TestClosedConnKeepsNothing(t *testing.T) {
+	c := &Conn{closed: true, readable: make(chan struct{})}
+	if c.receive(make([]byte, 100)); len(c.in) != 0 || c.inBytes != 0 {
+		t.Errorf("%d bytes are kept", c.inBytes)
+	}
+}

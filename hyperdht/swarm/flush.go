@@ -86,12 +86,9 @@ func (s *Swarm) full() {
 	}
 }
 
-// endFlush ends a flush, once.
+// endFlush ends a flush that is not over.
 func (s *Swarm) endFlush(f *flush, err error) {
 	s.flushes = without(s.flushes, f)
-	if f.over {
-		return
-	}
 	f.over = true
 	s.host.Defer(func() {
 		if f.done != nil {

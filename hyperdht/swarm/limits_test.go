@@ -205,6 +205,62 @@ func TestSuspendAndCloseHaveALimit(t *testing.T) {
 	}
 }
 
+// The waits of doc.go, by the attempts since the last connection that lasted.
+func TestWaitsBetweenDials(t *testing.T) {
+	for _, proven := range []bool{true, false} {
+		waits := []time.Duration{5 * time.Second, 15 * time.Second, 15 * time.Second}
+		if proven {
+			waits = []time.Duration{time.Second, 5 * time.Second, 15 * time.Second}
+		}
+		for attempts := 1; attempts <= 5; attempts++ {
+			for _, named := range []bool{true, false} {
+				want, again := 10*time.Minute, named
+				switch {
+				case attempts <= len(waits):
+					want, again = waits[attempts-1], true
+				case !named:
+					want = 0
+				}
+				p := &peer{attempts: attempts, proven: proven, explicit: named}
+				if got, ok := p.retryAfter(); got != want || ok != again {
+					t.Errorf("%d attempts, proven %v, named %v: %v, %v, want %v, %v", attempts, proven, named, got, ok, want, again)
+				}
+			}
+		}
+	}
+}
+
+func TestTopicStatusOfARefresh(t *testing.T) {
+	in := newInside(t)
+	m, topic := in.alone()
+	in.net.Run(10 * time.Second)
+	if s, joined := m.swarm.Topic(topic.target); !joined || s.Refreshing || s.Next <= 0 || s.Next > youngRefresh*3/2 {
+		t.Errorf("after a refresh: %+v", s)
+	}
+	m.Do(m.swarm.NetworkChanged)
+	if s, _ := m.swarm.Topic(topic.target); !s.Refreshing || s.Next != 0 {
+		t.Errorf("in a refresh: %+v", s)
+	}
+}
+
+func TestClosedNodesAndSwarmsAreRefused(t *testing.T) {
+	in := newInside(t)
+	m := in.add(1, id.KeyPairFromSeed(id.Seed{1}))
+	var got []error
+	m.Do(func() {
+		m.swarm.Close(nil)
+		m.swarm.Listen(nil)
+		m.swarm.Listen(func(err error) { got = append(got, err) })
+		m.swarm.node.Close(nil)
+		if _, err := New(m.swarm.node, Config{}); !errors.Is(err, hyperdht.ErrClosed) {
+			t.Errorf("a swarm on a closed node: %v", err)
+		}
+	})
+	if len(got) != 1 || !errors.Is(got[0], ErrClosed) {
+		t.Errorf("Listen of a closed swarm: %v", got)
+	}
+}
+
 // Of two dials at the same time, the one of the side with the greater key stays. A later one shows that the peer has lost the first.
 func TestIncomingConnectionReplacesByTheKeys(t *testing.T) {
 	for _, seeds := range [][2]byte{{1, 2}, {2, 1}} {
