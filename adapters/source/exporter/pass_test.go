@@ -142,6 +142,50 @@ func TestFailuresNameTheExporterAndKeepItsAddress(t *testing.T) {
 	}
 }
 
+// With the check, a page that is not metrics is the exporter's failure, in any coding that is read. Others pass.
+func TestPagesThatAreNotMetricsAreRejectedWhereThatIsWanted(t *testing.T) {
+	const login = "<!DOCTYPE html>\n<title>Log in</title>"
+	page := func(size int) string { return "up 1\n#" + strings.Repeat(" ", size-6) }
+	const notText = "the answer is not metrics text: line 1 is not a sample"
+	for name, c := range map[string]struct {
+		status             int
+		kind, coding, body string
+		fault              domain.Fault
+		reason             string // "" for a page that passes
+	}{
+		"metrics":             {200, "text/plain", "", "up 1\n", 0, ""},
+		"metrics, compressed": {200, "text/plain", "gzip", string(zipped(t, "up 1\n")), 0, ""},
+		"login":               {200, "text/html", "", login, domain.FaultExporter, notText},
+		"login, compressed":   {200, "text/html", "gzip", string(zipped(t, login)), domain.FaultExporter, notText},
+		"in capitals":         {200, "text/html", "GZIP", string(zipped(t, login)), domain.FaultExporter, notText},
+		"half of it":          {200, "text/plain", "gzip", string(zipped(t, "up 1\n")[:20]), domain.FaultExporter, "unexpected EOF"},
+		"long":                {200, "text/plain", "gzip", string(zipped(t, page(4001))), domain.FaultClient, "metrics are 4001 bytes or more, the limit is 4000"},
+		"at the limit":        {200, "text/plain", "gzip", string(zipped(t, page(4000))), 0, ""},
+		"another coding":      {200, "text/plain", "zstd", "\x28\xb5\x2f\xfd", 0, ""},
+		"protobuf":            {200, "application/vnd.google.protobuf; encoding=delimited", "", "\x05\n\x03abc", 0, ""},
+		"an error":            {503, "text/html", "", login, 0, ""},
+	} {
+		s, l, _ := exporterOf(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", c.kind)
+			if c.coding != "" {
+				w.Header().Set("Content-Encoding", c.coding)
+			}
+			w.WriteHeader(c.status)
+			_, _ = io.WriteString(w, c.body)
+		}, func(cfg *exporter.Config) { cfg.Check, cfg.MaxBytes = true, 4000 })
+		p, err := get(l, s, as("Accept-Encoding", "gzip"))
+		if c.reason == "" {
+			if err != nil || p.Status != c.status || p.Coding != c.coding || string(p.Body) != c.body {
+				t.Errorf("%s: %+v, %v", name, p, err)
+			}
+			continue
+		}
+		if reported, ok := errors.AsType[*domain.ScrapeError](err); !ok || reported.Fault != c.fault || reported.Reason != c.reason {
+			t.Errorf("%s: %q, %v, reported %v; want %q", name, p.Body, err, reported, c.reason)
+		}
+	}
+}
+
 // A status that HTTP does not know would end the connection to the scraper.
 func TestImpossibleStatusesAreFailuresOfTheExporter(t *testing.T) {
 	for status, want := range map[string]string{"000": "exporter answered 000", "099": "exporter answered 099", "101": "exporter answered 101"} {
