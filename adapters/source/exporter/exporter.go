@@ -385,7 +385,7 @@ func tooLarge(size, limit int64) error {
 
 // check rejects text that does not look like metrics. What is not text, or in another coding than gzip, passes.
 func (e *exporter) check(h domain.ScrapeHead, body []byte) error {
-	if mediaType(h.ContentType) == protobufType || h.Coding != "" && !strings.EqualFold(h.Coding, "gzip") {
+	if name := coding.Name(h.Coding); mediaType(h.ContentType) == protobufType || name != "" && name != coding.Gzip {
 		return nil
 	}
 	text, err := io.ReadAll(io.LimitReader(decode(h.Coding, bytes.NewReader(body)), int64(e.cfg.MaxBytes)+1))

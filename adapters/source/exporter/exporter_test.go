@@ -144,6 +144,7 @@ func TestCompressedInputWithoutTextIsBounded(t *testing.T) {
 	}{
 		"a member":                     {"gzip", zipped(t, "a 1\n"), "a 1\n"},
 		"a coding in capitals":         {"GZIP", zipped(t, "a 1\n"), "a 1\n"},
+		"an older name of the coding":  {"x-gzip", zipped(t, "a 1\n"), "a 1\n"},
 		"two members":                  {"gzip", slices.Concat(zipped(t, "a 1\n"), zipped(t, "b 1\n")), "a 1\nb 1\n"},
 		"a flush after each line":      {"gzip", zipped(t, lines), lines},
 		"no compression":               {"identity", []byte("a 1\n"), "a 1\n"},

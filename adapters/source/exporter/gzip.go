@@ -4,7 +4,8 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
-	"strings"
+
+	"github.com/dhtprom/dhtprom/internal/coding"
 )
 
 const (
@@ -18,8 +19,8 @@ const (
 
 // decode returns the text of an answer. Only gzip, the one coding in requests for text, is decompressed; others are passed on, as
 // Prometheus does.
-func decode(coding string, body io.Reader) io.Reader {
-	if !strings.EqualFold(coding, "gzip") {
+func decode(name string, body io.Reader) io.Reader {
+	if coding.Name(name) != coding.Gzip {
 		return body
 	}
 	return &gzipText{in: &gzipInput{from: body}}

@@ -153,17 +153,19 @@ func TestPagesThatAreNotMetricsAreRejectedWhereThatIsWanted(t *testing.T) {
 		fault              domain.Fault
 		reason             string // "" for a page that passes
 	}{
-		"metrics":             {200, "text/plain", "", "up 1\n", 0, ""},
-		"metrics, compressed": {200, "text/plain", "gzip", string(zipped(t, "up 1\n")), 0, ""},
-		"login":               {200, "text/html", "", login, domain.FaultExporter, notText},
-		"login, compressed":   {200, "text/html", "gzip", string(zipped(t, login)), domain.FaultExporter, notText},
-		"in capitals":         {200, "text/html", "GZIP", string(zipped(t, login)), domain.FaultExporter, notText},
-		"half of it":          {200, "text/plain", "gzip", string(zipped(t, "up 1\n")[:20]), domain.FaultExporter, "unexpected EOF"},
-		"long":                {200, "text/plain", "gzip", string(zipped(t, page(4001))), domain.FaultClient, "metrics are 4001 bytes or more, the limit is 4000"},
-		"at the limit":        {200, "text/plain", "gzip", string(zipped(t, page(4000))), 0, ""},
-		"another coding":      {200, "text/plain", "zstd", "\x28\xb5\x2f\xfd", 0, ""},
-		"protobuf":            {200, "application/vnd.google.protobuf; encoding=delimited", "", "\x05\n\x03abc", 0, ""},
-		"an error":            {503, "text/html", "", login, 0, ""},
+		"metrics":               {200, "text/plain", "", "up 1\n", 0, ""},
+		"metrics, compressed":   {200, "text/plain", "gzip", string(zipped(t, "up 1\n")), 0, ""},
+		"login":                 {200, "text/html", "", login, domain.FaultExporter, notText},
+		"login, compressed":     {200, "text/html", "gzip", string(zipped(t, login)), domain.FaultExporter, notText},
+		"in capitals":           {200, "text/html", "GZIP", string(zipped(t, login)), domain.FaultExporter, notText},
+		"by an older name":      {200, "text/html", "x-gzip", string(zipped(t, login)), domain.FaultExporter, notText},
+		"in no coding, by name": {200, "text/html", "identity", login, domain.FaultExporter, notText},
+		"half of it":            {200, "text/plain", "gzip", string(zipped(t, "up 1\n")[:20]), domain.FaultExporter, "unexpected EOF"},
+		"long":                  {200, "text/plain", "gzip", string(zipped(t, page(4001))), domain.FaultClient, "metrics are 4001 bytes or more, the limit is 4000"},
+		"at the limit":          {200, "text/plain", "gzip", string(zipped(t, page(4000))), 0, ""},
+		"another coding":        {200, "text/plain", "zstd", "\x28\xb5\x2f\xfd", 0, ""},
+		"protobuf":              {200, "application/vnd.google.protobuf; encoding=delimited", "", "\x05\n\x03abc", 0, ""},
+		"an error":              {503, "text/html", "", login, 0, ""},
 	} {
 		s, l, _ := exporterOf(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", c.kind)
