@@ -23,7 +23,7 @@ func TestWaysAreAsLongAsThoseOfDatagrams(t *testing.T) {
 		name     string
 		from, to *simnet.Host
 	}{
-		{"pair", out, far}, {"firewall", out, open}, {"firewall, back", open, out}, {"NATs", inside, out}, {"LAN", inside, neighbour},
+		{"pair", out, far}, {"firewall", out, open}, {"firewall, back", open, out}, {"NATs", inside, out}, {"LAN", inside, neighbour}, {"LAN, back", neighbour, inside},
 	} {
 		port := uint16(5000 + i)
 		var took time.Duration
@@ -54,5 +54,34 @@ func TestWaysAreAsLongAsThoseOfDatagrams(t *testing.T) {
 	}
 	if w := net.AddLAN("island", simnet.Link{}).AddHost("alone", netip.MustParseAddr("10.0.0.1")).WayTo(far); !w.Cut {
 		t.Errorf("%+v", w)
+	}
+}
+
+// A partition cuts the ways across it in the directions in which it stops datagrams, until it ends.
+func TestWaysAcrossAPartitionAreCut(t *testing.T) {
+	left := map[int]int{} // partitions, by the number of directions that they left
+	for seed := range uint64(20) {
+		net, a, b := pair(1, simnet.Link{})
+		outbreak := net.Inject(simnet.Faults{Seed: seed, Partitions: simnet.Spell{Every: time.Millisecond, For: time.Hour}},
+			simnet.Victims{Hosts: []*simnet.Host{a.Host, b.Host}})
+		if a.WayTo(b.Host).Cut || b.WayTo(a.Host).Cut {
+			t.Fatalf("seed %d: cut before the partition", seed)
+		}
+		net.Run(time.Second)
+		a.send(b, "x")
+		b.send(a, "x")
+		net.Run(time.Second)
+		there, back := a.WayTo(b.Host).Cut, b.WayTo(a.Host).Cut
+		if there != (len(b.got) == 0) || back != (len(a.got) == 0) {
+			t.Errorf("seed %d: cut there %v and back %v, but %d datagrams arrived there and %d back", seed, there, back, len(b.got), len(a.got))
+		}
+		left[len(a.got)+len(b.got)]++
+		outbreak.Heal()
+		if a.WayTo(b.Host).Cut || b.WayTo(a.Host).Cut {
+			t.Errorf("seed %d: cut after the partition", seed)
+		}
+	}
+	if left[0] == 0 || left[1] == 0 || left[2] != 0 {
+		t.Errorf("partitions by the directions that they left: %v", left)
 	}
 }
