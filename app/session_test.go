@@ -213,3 +213,27 @@ func TestAnsweredRequestsLeaveNoTimer(t *testing.T) {
 		t.Errorf("%d timers after five scrapes more, there were %d", after, before)
 	}
 }
+
+func TestSessionConfigSaysWhatIsWrong(t *testing.T) {
+	w := newWorld(t)
+	good := app.SessionConfig{Host: w.loop, Transport: portstest.NewTransport(w.net), Keys: pair(1), Client: pair(2).Public}
+	if s, err := app.NewSession(good); err != nil || s.State() != domain.SessionWaiting {
+		t.Errorf("a good configuration: %v", err)
+	}
+	for field, spoil := range map[string]func(*app.SessionConfig){
+		"Host":           func(c *app.SessionConfig) { c.Host = nil },
+		"Transport":      func(c *app.SessionConfig) { c.Transport = nil },
+		"Keys":           func(c *app.SessionConfig) { c.Keys = domain.KeyPair{} },
+		"Client":         func(c *app.SessionConfig) { c.Client = domain.PublicKey{} },
+		"RequestTimeout": func(c *app.SessionConfig) { c.RequestTimeout = time.Microsecond },
+		"Retry.Min":      func(c *app.SessionConfig) { c.Retry.Min = -1 },
+		"Retry.Max":      func(c *app.SessionConfig) { c.Retry.Min, c.Retry.Max = time.Second, time.Millisecond },
+	} {
+		cfg := good
+		spoil(&cfg)
+		s, err := app.NewSession(cfg)
+		if wrong, ok := errors.AsType[*app.ConfigError](err); !ok || wrong.Field != field || wrong.Want == "" || s != nil {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
