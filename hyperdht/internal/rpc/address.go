@@ -208,6 +208,9 @@ func (e *Endpoint) SetPublicAddr(addr netip.AddrPort) error {
 		return nil
 	}
 	changed := e.address.know(addr)
+	if changed {
+		e.standing.readdress()
+	}
 	switch known := addr.IsValid(); {
 	case known && e.Firewalled():
 		e.standing.declared = true

@@ -349,6 +349,42 @@ func TestForcedPersistentNodeTriesAgain(t *testing.T) {
 	}
 }
 
+// Others take an id that does not fit the address that they see for none: one that fits the public address would not. With an address that
+// fits, the node tries again in the same network.
+func TestNodeIsPersistentOnceItsPublicAddressIsTheOneThatOthersSee(t *testing.T) {
+	for name, before := range map[string]string{
+		"a port forwarded elsewhere": "198.51.100.7:443",
+		"none, firewalled":           "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, Config{})
+			l.net.Run(time.Second)
+			public := func(addr netip.AddrPort) {
+				l.do(func() {
+					if err := l.SetPublicAddr(addr); err != nil {
+						t.Fatal(err)
+					}
+				})
+			}
+			if before != "" {
+				public(netip.MustParseAddrPort(before))
+			}
+			for _, p := range l.peersOf(3, empty) {
+				l.do(func() { l.Ping(p.addr, nil, nil, nil) })
+			}
+			l.net.Run(stableTicks*TickInterval + time.Minute)
+			if !l.Ephemeral() || l.Firewalled() != (before == "") || l.standing.stableTicks < stableTicks {
+				t.Errorf("first: ephemeral %v, firewalled %v, %d ticks to the next attempt", l.Ephemeral(), l.Firewalled(), l.standing.stableTicks)
+			}
+			public(l.atServer())
+			l.net.Run(moreStableTicks * TickInterval)
+			if self, ok := l.ID(); !ok || self != id.NodeIDOf(l.atServer()) {
+				t.Errorf("where others see it: id %v %v", self, ok)
+			}
+		})
+	}
+}
+
 func TestEmptyTableIsRefilledFromTheBootstrapNodes(t *testing.T) {
 	s := newSwarm(t, simnet.Config{Seed: 16, Link: link})
 	m := s.add(Config{Mode: Ephemeral})

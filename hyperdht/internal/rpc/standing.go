@@ -57,6 +57,9 @@ func (s *standing) tried(host netip.Addr) {
 // unsettle postpones the next attempt because the network may have changed.
 func (s *standing) unsettle() { s.stableTicks, s.checkedHost = moreStableTicks, netip.Addr{} }
 
+// readdress makes the next attempt count although the network may be the same: the last one was with another address.
+func (s *standing) readdress() { s.checkedHost = netip.Addr{} }
+
 // retry makes a node that is to be persistent try with the next tick.
 func (s *standing) retry() {
 	if s.forced && s.role == ephemeral {
