@@ -556,3 +556,29 @@ func TestQueryPausesWhenItHasEnough(t *testing.T) {
 		t.Errorf("ended %d times, %v, %d answers", r.done, r.err, r.Answers())
 	}
 }
+
+// Where the window is full, a query that has had an answer goes on before others begin.
+func TestQueriesGoOnBeforeOthersBegin(t *testing.T) {
+	l := newLab(t, Config{})
+	l.net.Run(time.Second)
+	var order []string
+	note := func(name string, answer func(wire.Request) *wire.Response) func(wire.Request) *wire.Response {
+		return func(m wire.Request) *wire.Response {
+			order = append(order, name)
+			return answer(m)
+		}
+	}
+	begun, busy := l.peer(note("begins", empty)), l.peer(silent)
+	entry := l.peer(note("entry", naming(l.peer(note("goes on", empty)), l.peer(note("goes on", empty)))))
+	l.query(QueryConfig{Nodes: addrs([]*peer{entry})})
+	l.do(func() {
+		for range windowMax {
+			l.Request(RequestOptions{To: busy.addr, Command: 2, Retries: NoRetry, Timeout: time.Minute}, nil)
+		}
+	})
+	l.query(QueryConfig{Nodes: addrs([]*peer{begun})})
+	l.net.Run(drainInterval)
+	if want := []string{"entry", "goes on", "goes on", "begins"}; !slices.Equal(order, want) {
+		t.Errorf("asked: %q, want %q", order, want)
+	}
+}
