@@ -609,6 +609,61 @@ func TestSetIsWholeAfterItsScraperIsUpdated(t *testing.T) {
 	}
 }
 
+// Of two scrapers without sets, one is updated: what was registered by itself ends there, and stays with the other.
+func TestUpdatedScraperIsLeftByTargetsThatAnotherServes(t *testing.T) {
+	w := newWorld(t)
+	elder := &elderTransport{ScraperTransport: portstest.NewTransport(w.net), older: true}
+	w.startScraper(func(c *app.ScraperConfig) { c.Transport = &elderTransport{ScraperTransport: c.Transport, older: true} })
+	first := w.scraper
+	w.disk, w.targets = portstest.NewDisk(), portstest.NewTargets(w.loop)
+	w.startScraper(func(c *app.ScraperConfig) { c.Keys, c.Transport = pair(11), elder })
+	c := w.startSet(func(c *app.ClientConfig) {
+		c.Scrapers, c.RegisterInterval = []app.ClientScraper{{Key: pair(11).Public, Secret: secret}}, time.Hour
+	}, "a", "b")
+	keys := func(s *app.Scraper) (keys []domain.PublicKey) {
+		for _, a := range s.Aliases() {
+			keys = append(keys, a.Key)
+		}
+		return keys
+	}
+	alone := []domain.PublicKey{app.AliasKeys(seed, "a").Public, app.AliasKeys(seed, "b").Public}
+	w.loop.Advance(time.Minute)
+	if a, b := keys(first), keys(w.scraper); !slices.Equal(a, alone) || !slices.Equal(b, alone) {
+		t.Fatalf("before: %v and %v", a, b)
+	}
+	elder.older = false
+	w.mustScrape("a")
+	before := c.Status().Scrapers[1]
+	for range 3 {
+		w.loop.Advance(time.Hour)
+		set := []domain.PublicKey{c.PublicKey(), c.PublicKey()}
+		if a, b := keys(first), keys(w.scraper); !slices.Equal(a, alone) || !slices.Equal(b, set) {
+			t.Errorf("after: %v and %v, want %v and %v", a, b, alone, set)
+		}
+	}
+	if after := c.Status().Scrapers[1]; !after.Registered || after.Requests != before.Requests || after.Registrations <= before.Registrations {
+		t.Errorf("counted before: %+v, after: %+v", before, after)
+	}
+}
+
+// elderTransport is that of a scraper which does not know sets while it is older.
+type elderTransport struct {
+	ports.ScraperTransport
+	older bool
+}
+
+func (e *elderTransport) ListenAliases(l ports.AliasListen, ready func(error)) (ports.Listener, error) {
+	open := l.OnOpen
+	l.OnOpen = func(c ports.Conn) ports.AliasHandlers {
+		h := open(c)
+		if e.older {
+			h.OnSet = nil
+		}
+		return h
+	}
+	return e.ScraperTransport.ListenAliases(l, ready)
+}
+
 // Runs with the same seed are identical.
 func TestClientsAreReleasedInOrder(t *testing.T) {
 	w := newWorld(t)
