@@ -121,6 +121,45 @@ func TestCheckOfAnOpenFileFindsDamage(t *testing.T) {
 	}
 }
 
+// A damaged table that cannot be repaired is not written to, although damage that a check has found need not be where the write goes.
+func TestDamagedTableThatCannotBeRepairedIsNotWritten(t *testing.T) {
+	l, s, path := filled(t, 3)
+	var reports []domain.StoreDamage
+	s.OnDamage(func(d domain.StoreDamage) { reports = append(reports, d) })
+	put := func(alias string) error {
+		return l.wait(func(done func(error)) { s.Put(someEntry(alias), done) })
+	}
+	// Damaged files cannot be removed to make room for this one.
+	for i := range maxKept {
+		if err := os.MkdirAll(filepath.Join(path+damagedSuffix+fmt.Sprint(i), "full"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.broken = &damageError{what: "a page"} // as Store.check does
+	if err := put("lost"); err == nil || !strings.HasPrefix(err.Error(), "alias store is damaged: a page; cannot be repaired: ") {
+		t.Errorf("written: %v", err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !slices.Equal(before, after) || len(reports) > 0 {
+		t.Errorf("the file has changed, %v; reports %+v", err, reports)
+	}
+	if err := os.RemoveAll(path + damagedSuffix + "0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := put("next"); err != nil || len(reports) != 1 || reports[0].Recovered != 4 {
+		t.Errorf("not repaired: %v, reports %+v", err, reports)
+	}
+	if records := s.file.records[string(aliasBucket)]; len(records) != 5 {
+		t.Errorf("%d records, want 5", len(records))
+	}
+	if err := l.wait(s.Close); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTableOfALaterVersionIsRefusedWithWords(t *testing.T) {
 	l, s, path := filled(t, 3)
 	if err := l.wait(s.Close); err != nil {
