@@ -68,6 +68,21 @@ func TestReceiverThatNamesOnlyTheLowestBlocks(t *testing.T) {
 	}
 }
 
+// Where the peer's window is larger than the path, it is the path that limits the rate, and not the application: the startup, which sends
+// more than twice what the path takes, ends.
+func TestStartupEndsWithAWindowThatFillsThePath(t *testing.T) {
+	const rate, path = 10e6, 400e3 // bytes per second, and within a round trip of 40 ms
+	for name, window := range map[string]int{"one and a half": path / 2 * 3, "ten": path * 10} {
+		t.Run(name, func(t *testing.T) {
+			w := pair(t, link{delay: 20 * ms, rate: rate, queue: path * 2}, 1, Config{Pool: NewPool(), ReceiveBuffer: window})
+			w.transfer(5<<20, time.Minute)
+			if w.a.bbr.mode == startup {
+				t.Errorf("still starting: %+v", w.a.Stats())
+			}
+		})
+	}
+}
+
 func TestIdleStreamStartsAgainAtItsRate(t *testing.T) {
 	w := pair(t, link{delay: 25 * ms, rate: 10e6, queue: 500e3}, 1)
 	w.transfer(10<<20, time.Minute)
