@@ -167,9 +167,10 @@ func TestDialEndsWithItsLastCall(t *testing.T) {
 		t.Error("a dial goes on though no call waits for it")
 	}
 	connected := false
-	a.connect(b, func(*hyperdht.Connection, error) { connected = true })
+	three := a.connect(b, func(*hyperdht.Connection, error) { connected = true })
 	w.net.Run(5 * time.Second)
 	a.host.Do(two)
+	a.host.Do(three)                                                                        // its answer was given
 	a.host.Do(func() { a.pool.Connect(b.keys.Public, hyperdht.ConnectOptions{}, never)() }) // of a connection that there is
 	w.net.Run(time.Second)
 	if !connected || !a.pool.Has(b.keys.Public) {
@@ -220,6 +221,35 @@ func TestConnectReportsWhatTheHandlerOfThePoolDoes(t *testing.T) {
 				t.Errorf("%s: %v, in the pool: %v", name, got, pool.Has(keys.Public))
 			}
 		}
+	}
+}
+
+// The end of a dial, which another connection has replaced, is not that of a later dial of the same key.
+func TestEndOfAReplacedDialLeavesTheNextOne(t *testing.T) {
+	w := newWorld(t, 6, simnet.Config{Seed: 92})
+	ah, a := w.join("a")
+	bh, b := w.join("b")
+	keys := keyPair(2)
+	var pool *hyperdht.ConnectionPool
+	again, has := false, false
+	ah.Do(func() {
+		pool = a.NewConnectionPool(func(c *hyperdht.Connection) { c.Destroy(nil) })
+		pool.Connect(keys.Public, hyperdht.ConnectOptions{}, nil)
+	})
+	w.listen(ah, a, hyperdht.ListenOptions{Keys: keyPair(1), OnConnection: func(c *hyperdht.Connection) { pool.Add(c) }})
+	w.listen(bh, b, hyperdht.ListenOptions{Keys: keys, AdmitLater: func(*hyperdht.Admission) {}}) // so that the dial goes on
+	ah.Do(func() {
+		pool.Connect(keys.Public, hyperdht.ConnectOptions{}, func(_ *hyperdht.Connection, err error) {
+			again = true
+			pool.Connect(keys.Public, hyperdht.ConnectOptions{}, nil)
+			ah.AfterFunc(time.Millisecond, func() { has = pool.Has(keys.Public) && pool.Connecting() == 1 })
+		})
+	})
+	bh.Do(func() { b.Connect(keyPair(1).Public, hyperdht.ConnectOptions{Keys: &keys}) })
+	w.until("the dial is replaced, by a connection that ends", 3*time.Second, func() bool { return again })
+	w.net.Run(10 * time.Millisecond)
+	if !has {
+		t.Error("the second dial has left the pool with the first")
 	}
 }
 
@@ -280,6 +310,10 @@ func connectAnswers(w *world, a, b *pooled) {
 	})
 	if w.net.Run(0); got != arrived[1] || failure != nil {
 		t.Errorf("replaced before the answer: %v, %v", got, failure)
+	}
+	a.host.Do(func() { a.pool.Remove(arrived[0]) })
+	if a.pool.Get(b.keys.Public) != arrived[1] {
+		t.Error("the removal of a connection that was replaced removes the other one")
 	}
 }
 
