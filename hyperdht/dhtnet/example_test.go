@@ -87,6 +87,32 @@ func ExampleNet_Lookup() {
 	// 35gbkb6h
 }
 
+// A program that exits after its last words waits until the peer has them.
+func ExampleConn_Flush() {
+	cfg, stop := localDHT() // hyperdht.Config{} is the public network
+	defer stop()
+	ctx, h := context.Background(), udp.New(udp.Options{})
+	defer h.Close()
+	dht, err := dhtnet.Start(ctx, h, cfg)
+	check(err)
+	keys := id.KeyPairFromSeed(id.Seed{1})
+	listener, err := dht.Listen(ctx, hyperdht.ListenOptions{Keys: keys})
+	check(err)
+
+	c, err := dht.Dial(ctx, keys.Public, hyperdht.ConnectOptions{})
+	check(err)
+	_, err = c.Write([]byte("that is all")) // returns before anything is sent
+	check(err)
+	check(c.Flush(ctx))
+	check(c.Close())
+
+	accepted, err := listener.Accept()
+	check(err)
+	got, err := io.ReadAll(accepted)
+	fmt.Println(string(got), err)
+	// Output: that is all <nil>
+}
+
 // A record under a key, which only the owner of the key can change.
 func ExampleNet_MutablePut() {
 	cfg, stop := localDHT() // hyperdht.Config{} is the public network
