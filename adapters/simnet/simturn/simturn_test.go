@@ -30,6 +30,8 @@ type lab struct {
 	client      host.Socket
 	peer, other host.Socket
 	nonce       stun.Nonce
+	user        string
+	password    string
 	relayed     netip.AddrPort
 	answers     []*stun.Message
 	frames      []string // ChannelData
@@ -37,7 +39,7 @@ type lab struct {
 }
 
 func newLab(t *testing.T, cfg simturn.Config) *lab {
-	l := &lab{t: t, net: simnet.New(simnet.Config{Seed: 1, Link: simnet.Link{Delay: time.Millisecond}, Scribble: true})}
+	l := &lab{t: t, user: "alice", password: "password", net: simnet.New(simnet.Config{Seed: 1, Link: simnet.Link{Delay: time.Millisecond}, Scribble: true})}
 	cfg.Users = map[string]string{"alice": "password"}
 	at := l.net.AddHost("server", serverAt.Addr())
 	l.server = simturn.Start(l.net, simpipe.New(l.net, simpipe.Config{}), at, serverAt.Port(), cfg)
@@ -86,7 +88,7 @@ func (l *lab) request(method stun.Method, attrs ...stun.Setter) stun.ErrorCode {
 	l.t.Helper()
 	setters := append([]stun.Setter{stun.NewType(method, stun.ClassRequest), stun.TransactionID}, attrs...)
 	if len(l.nonce) > 0 {
-		setters = append(setters, stun.NewUsername("alice"), stun.NewRealm("simturn"), l.nonce, stun.NewLongTermIntegrity("alice", "simturn", "password"))
+		setters = append(setters, stun.NewUsername(l.user), stun.NewRealm("simturn"), l.nonce, stun.NewLongTermIntegrity(l.user, "simturn", l.password))
 	}
 	before, m := len(l.answers), stun.MustBuild(setters...)
 	l.send(m.Raw)
@@ -136,6 +138,32 @@ func (l *lab) bind(number uint16, peer netip.AddrPort) stun.ErrorCode {
 	l.t.Helper()
 	v := binary.BigEndian.AppendUint16(nil, number)
 	return l.request(stun.MethodChannelBind, stun.RawAttribute{Type: stun.AttrChannelNumber, Value: append(v, 0, 0)}, peerOf(peer))
+}
+
+// A request needs the password of its user and the last nonce, which is replaced when it is too old (RFC 8489, 9.2.4).
+func TestRequestsAreAuthorized(t *testing.T) {
+	l := newLab(t, simturn.Config{NonceAge: time.Minute})
+	for _, test := range []struct {
+		name  string
+		spoil func()
+		want  stun.ErrorCode
+	}{
+		{"without credentials", func() { l.nonce = nil }, stun.CodeUnauthorized},
+		{"of another user", func() { l.user = "bob" }, stun.CodeUnauthorized},
+		{"with another password", func() { l.user, l.password = "alice", "guessed" }, stun.CodeUnauthorized},
+		{"with a nonce of its own", func() { l.password, l.nonce = "password", stun.NewNonce("mine") }, stun.CodeStaleNonce},
+		{"with an old nonce", func() { l.net.Run(time.Minute + time.Second) }, stun.CodeStaleNonce},
+		{"with all of it", func() {}, 0},
+		{"again", func() {}, stun.CodeAllocMismatch},
+	} {
+		test.spoil()
+		if code := l.request(stun.MethodAllocate, udp); code != test.want {
+			t.Errorf("%s: answered with %d, want %d", test.name, code, test.want)
+		}
+	}
+	if s := l.server.Stats(); s.Made != 1 || s.Allocations != 1 {
+		t.Errorf("%+v", s)
+	}
 }
 
 // frame is ChannelData that names a length, with what follows.
