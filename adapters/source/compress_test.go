@@ -3,8 +3,10 @@ package source_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,15 +35,17 @@ func TestResponsesAreCompressedWhereThatIsWantedAndHelps(t *testing.T) {
 		{"an error", text, "", 500, ""},
 		{"in a coding", text, "zstd", 200, "zstd"},
 	} {
-		for _, length := range []int64{-1, int64(len(test.body))} {
+		for _, way := range []struct{ length, piece int }{{-1, len(test.body)}, {len(test.body), len(test.body)}, {-1, 100}} { // also line by line
 			l := make(loop, 8)
 			r := as()
 			r.Compress = true
 			p, err := get(l, source.New(l, func(_ context.Context, r domain.ScrapeRequest, w *scrapeio.Writer) error {
 				out := source.NewCompressor(w, r)
-				out.Head(domain.ScrapeHead{Status: test.status, Coding: test.coding, Length: length})
-				if _, err := io.WriteString(out, test.body); err != nil {
-					return err
+				out.Head(domain.ScrapeHead{Status: test.status, Coding: test.coding, Length: int64(way.length)})
+				for part := range slices.Chunk([]byte(test.body), way.piece) {
+					if n, err := out.Write(part); err != nil || n != len(part) {
+						return fmt.Errorf("%d bytes of %d are written: %w", n, len(part), err)
+					}
 				}
 				return out.Close()
 			}), r)
