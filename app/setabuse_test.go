@@ -214,6 +214,32 @@ func TestPinOfTheOperatorStaysWhileASetMovesIt(t *testing.T) {
 	}
 }
 
+// Where the operator changes a pin twice, it stays until the second change is written.
+func TestPinOfTheOperatorStaysUntilItsLastChangeIsWritten(t *testing.T) {
+	w := newWorld(t)
+	send := w.startOpenScraper(w.withPins)
+	w.loop.Turn(func() { w.scraper.Pin("a", pair(7).Public, func(domain.Pin, error) {}) })
+	w.loop.Advance(time.Second)
+	var told []domain.RejectedTarget
+	content := &ports.SetContent{Targets: []domain.Target{{Alias: "a"}, {Alias: "b"}}, Former: map[domain.Alias]domain.PublicKey{"a": pair(7).Public}}
+	w.disk.Hold = true
+	w.loop.Turn(func() {
+		w.scraper.Pin("a", pair(7).Public, func(domain.Pin, error) {
+			send(ports.SetRequest{Key: pair(50).Public, Revision: domain.Revision{1}, Content: content}, func(r ports.SetReply) { told = r.Rejected })
+		})
+		w.scraper.Pin("a", pair(99).Public, func(domain.Pin, error) {})
+	})
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
+	if pins := w.scraper.Pins(); len(pins) != 1 || pins[0].Key != pair(99).Public || w.disk.Pins["a"].Key != pair(99).Public {
+		t.Errorf("%+v, on the disk %+v", pins, w.disk.Pins)
+	}
+	if want := []domain.RejectedTarget{{Alias: "a", Reason: domain.ReasonPinned}}; !slices.Equal(told, want) {
+		t.Errorf("rejected %v", told)
+	}
+	wantNames(t, w.aliases(), "b")
+}
+
 // While a set moves a pin, no other registration of its alias is written: one under the former key would take the alias back, and one under the
 // next key would have it against the pin if the set cannot be written.
 func TestAliasStaysWithASetThatMovesItsPin(t *testing.T) {
