@@ -310,6 +310,30 @@ func TestFailedWriteChangesNothing(t *testing.T) {
 	}
 }
 
+// A page that is neither free nor in use has a list of free pages that is not the table's: a page of it may be in use.
+func TestPagesOutsideOfTheListAreDamage(t *testing.T) {
+	l, s, path := filled(t, 600)
+	if err := l.wait(s.Close); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if table := readTable(b); len(table.problems) > 0 {
+		t.Fatalf("whole: %q", table.problems)
+	}
+	for page := 0; page < len(b); page += os.Getpagesize() {
+		if flags, count := native.Uint16(b[page+8:]), native.Uint16(b[page+10:]); flags == flagFreelist && count > 0 {
+			native.PutUint16(b[page+10:], count-1)
+		}
+	}
+	table := readTable(b)
+	if len(table.problems) != 1 || !strings.HasSuffix(table.problems[0], "is neither free nor in use") || table.count() != 601 {
+		t.Errorf("%d records, problems %q", table.count(), table.problems)
+	}
+}
+
 // A page size that is not the file's own would have the reader look at the wrong places.
 func TestHeadersWithAnotherPageSizeAreDamage(t *testing.T) {
 	l, s, path := filled(t, 600)

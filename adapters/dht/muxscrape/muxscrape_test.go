@@ -505,6 +505,21 @@ func TestRequestsAreBounded(t *testing.T) {
 			t.Errorf("a request with %.60v ends with %v", r, g.ends)
 		}
 	}
+	// As much as is allowed passes.
+	field := domain.HeaderField{Name: strings.Repeat("A", maxFieldName), Value: strings.Repeat("x", maxFieldValue)}
+	for _, r := range []domain.ScrapeRequest{
+		{Target: strings.Repeat("x", maxTarget), Query: strings.Repeat("x", maxQuery)},
+		{Header: slices.Repeat([]domain.HeaderField{{Name: "A", Value: "x"}}, maxFields)},
+		{Header: []domain.HeaderField{field}},
+		{Header: slices.Repeat([]domain.HeaderField{{Name: "A", Value: strings.Repeat("x", maxFieldsTotal/4-1)}}, 4)},
+	} {
+		if err := (&request{ScrapeRequest: r}).check(); err != nil {
+			t.Errorf("a request with %.60v: %v", r, err)
+		}
+		if m, err := parseRequest((&request{ScrapeRequest: r}).append(nil)); err != nil || m.Target != r.Target || !slices.Equal(m.Header, r.Header) {
+			t.Errorf("a request with %.60v is read with %v", r, err)
+		}
+	}
 	for range MaxRunning {
 		w.scrape(domain.ScrapeRequest{})
 	}
