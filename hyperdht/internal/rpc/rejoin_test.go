@@ -216,6 +216,33 @@ func TestFewAnswersOfBootstrapNodesLeadToALook(t *testing.T) {
 	}
 }
 
+// Two parts of a network have met where more than half of the nearest nodes were not known.
+func TestPartsHaveMetWhereMostOfTheNearestAreUnknown(t *testing.T) {
+	addr := func(i int) netip.AddrPort { return netip.AddrPortFrom(addrOf(i), DefaultPort) }
+	for _, tt := range []struct {
+		unknown, nearest int
+		met              bool
+	}{{0, 0, false}, {0, 4, false}, {1, 4, false}, {2, 4, false}, {3, 4, true}, {2, 3, true}, {4, 4, true}} {
+		l := newLab(t, Config{})
+		l.net.Run(time.Second)
+		met := false
+		l.onEvent(EventJoined, func(Event) { met = true })
+		var nearest []Reply
+		var before []netip.AddrPort
+		for i := range tt.nearest {
+			nearest = append(nearest, Reply{From: addr(i)})
+			if i >= tt.unknown {
+				before = append(before, addr(i))
+			}
+		}
+		l.do(func() { l.compare(nearest, before) })
+		l.net.Run(0)
+		if met != tt.met {
+			t.Errorf("%d of %d unknown: met %v", tt.unknown, tt.nearest, met)
+		}
+	}
+}
+
 // A node that has stopped answering is noted once, and not while it is known.
 func TestFormerNodesAreNotedOnce(t *testing.T) {
 	l := newLab(t, Config{})
