@@ -83,6 +83,38 @@ func TestStartupEndsWithAWindowThatFillsThePath(t *testing.T) {
 	}
 }
 
+// An acknowledgement of several packets measures the rate since the one that left last, in whatever order they are counted.
+func TestRateIsThatOfThePacketThatLeftLast(t *testing.T) {
+	at := func(n time.Duration) host.Instant { return host.Instant(n * ms) }
+	first := &packet{sent: at(0), buf: make([]byte, 1000)}
+	last := &packet{sent: at(30), buf: make([]byte, 1000), delivered: 5000, deliveredAt: at(20), firstSentAt: at(10), appLimited: true}
+	for _, order := range [][]*packet{{first, last}, {last, first}} {
+		var r deliveryRate
+		var s ackSample
+		for _, p := range order {
+			r.ackPacket(at(70), p, &s, false)
+		}
+		if !s.hasRate || s.priorDelivered != 5000 || s.interval != 50*ms || !s.appLimited {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+// Packets count as limited by the application until more than what was in flight at its end has been delivered
+// (draft-cheng-iccrg-delivery-rate-estimation, 3.3).
+func TestSamplesAreLimitedUntilTheFlightIsDelivered(t *testing.T) {
+	var r deliveryRate
+	r.limitByApplication(2 * 1000)
+	for i, want := range []bool{true, true, true, false} {
+		r.delivered = int64(i) * 1000
+		r.complete(new(ackSample), 0)
+		p := new(packet)
+		if r.stamp(p); p.appLimited != want {
+			t.Errorf("after %d of 2000 bytes: limited %v", r.delivered, p.appLimited)
+		}
+	}
+}
+
 func TestIdleStreamStartsAgainAtItsRate(t *testing.T) {
 	w := pair(t, link{delay: 25 * ms, rate: 10e6, queue: 500e3}, 1)
 	w.transfer(10<<20, time.Minute)

@@ -105,7 +105,7 @@ func (m *Machine) receiveData(p *Packet) {
 		m.consume(slot.payload, slot.end)
 		m.pool.recycle(slot.payload)
 	}
-	if m.in.endSeen && len(m.in.queue.runs) > 0 {
+	if m.in.endSeen {
 		m.in.queue.dropGapped(m.pool) // numbers after END are nonsense; do not report them
 	}
 }
