@@ -646,7 +646,7 @@ func TestUpdatedScraperIsLeftByTargetsThatAnotherServes(t *testing.T) {
 	}
 }
 
-// elderTransport is that of a scraper which does not know sets while it is older.
+// elderTransport is the transport of a scraper without sets, while older is set.
 type elderTransport struct {
 	ports.ScraperTransport
 	older bool
