@@ -42,6 +42,23 @@ func TestPacketsOfARelayAreLetInBeforeItHasAnswered(t *testing.T) {
 	})
 }
 
+// A caller's first packet shows that it has the answer. What any host with the stream's id may send before it decides no path.
+func TestPacketsBeforeTheFirstOfACallerAreNotLetIn(t *testing.T) {
+	h := simnet.New(simnet.Config{Seed: 1}).AddHost("h", netip.MustParseAddr("100.128.0.1"))
+	p := &peering{host: h, account: &account{host: h}}
+	p.pool = newPool(p)
+	h.Do(func() {
+		sock, err := h.OpenSocket(netip.AddrPort{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ic := &incoming{s: &Server{p: p}, raw: stream.NewTable(h, stream.Config{}).New(nil)}
+		if ic.firewall(sock, netip.MustParseAddrPort("100.128.0.3:1")) {
+			t.Error("a packet that does not begin the stream is let in")
+		}
+	})
+}
+
 // Where the ways cannot be swapped, as those of a stream that has ended in this turn, the relay stays in reserve.
 func TestFailedTakeOverChangesNothing(t *testing.T) {
 	h := simnet.New(simnet.Config{Seed: 1}).AddHost("h", netip.MustParseAddr("100.128.0.1"))
