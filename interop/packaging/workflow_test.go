@@ -118,3 +118,11 @@ func TestNotesAreTheSectionOfTheVersion(t *testing.T) {
 		}
 	}
 }
+
+// A name that is misspelt plays nothing, which is no success.
+func TestNightlyFailsForAPartThatDoesNotExist(t *testing.T) {
+	out, err := exec.Command("bash", filepath.Join(process.Top(t), ".ci/nightly"), "nosuch").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "failed: nosuch") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
