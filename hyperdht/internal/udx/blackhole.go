@@ -38,10 +38,10 @@ func (e *BlackHoleError) Narrow() bool { return e.Size <= baseMTU }
 // The reference takes 13 s for it, with silence from its peer.
 type blackHole struct {
 	state blackHoleState
+	tries uint8         // heartbeats that were answered
 	seq   Seq           // of the suspect
 	first host.Instant  // when the first heartbeat left
 	asked host.Instant  // asking: when the last one did
-	tries int           // heartbeats that were answered
 	took  time.Duration // from the first heartbeat to its answer, where nothing else has measured the round trip
 }
 

@@ -11,7 +11,8 @@ import (
 // lossDetection finds out which packets are lost: by RACK, by tail-loss probes, and by the retransmission timeout.
 type lossDetection struct {
 	rack          rackState
-	transmissions uint64 // of packets, so far
+	transmissions uint64       // of packets, so far
+	heardAt       host.Instant // when the last packet of the peer came
 	state         recoveryState
 	recoveryPoint Seq
 	expiries      int32  // of the retransmission timer, without progress between them
@@ -19,10 +20,19 @@ type lossDetection struct {
 	probes        uint8  // tail-loss probes since the last acknowledgement
 	persistent    bool   // does not give up, however many there are
 	hiding        bool   // see hide
-	mute          bool   // the timer has expired, and what was sent again was not sent once more since; see heard
+	after         afterTimeout
 	share         lossShare
 	hidden        Seq
 }
+
+// afterTimeout is what has followed the last timeout; see heard.
+type afterTimeout uint8
+
+const (
+	notDue  afterTimeout = iota // an acknowledgement, or what was sent again was sent once more; or there was no timeout
+	unheard                     // nothing
+	isBack                      // a packet of the peer, after a silence
+)
 
 // stamp notes the transmission of a packet.
 func (l *lossDetection) stamp(now host.Instant, p *packet) {
@@ -45,7 +55,7 @@ func (l *lossDetection) endRecovery(acked Seq, faults *states.Faults) {
 }
 
 // progress starts the count of timeouts again.
-func (l *lossDetection) progress() { l.expiries, l.mute = 0, false }
+func (l *lossDetection) progress() { l.expiries, l.after = 0, notDue }
 
 // hide marks the rates of what was sent before next: the peer has received more than it can name at once, so that it will seem to take the
 // time for it that it takes to name it.
@@ -73,7 +83,7 @@ func (l *lossDetection) probe(short bool) {
 func (l *lossDetection) expire() bool {
 	l.expiries++
 	l.stalls++
-	l.mute = true
+	l.after = unheard
 	return l.expiries >= maxExpiries && !l.persistent
 }
 
@@ -260,15 +270,21 @@ func (m *Machine) onTimeout(now host.Instant) {
 	m.timers.rto = now.Add(2 * m.rtt.rto)
 }
 
-// heard sends again after a timeout if a packet of the peer has come: the path works again, as after a router has restarted, and the timer
-// may be two timeouts away. What was sent less than two round trips ago may still arrive. It is no timeout: it neither counts as one nor moves
-// the timer. It happens once after each, since a path may also have become slow.
+// heard sends again after a timeout if the peer is heard after a silence: the path works again, as after a router has restarted, and the
+// timer may be two timeouts away. A peer that is heard all the time says that the path has become slow, and what is sent again would wait
+// behind the rest. What was sent less than two round trips ago may still arrive. It is no timeout: it neither counts as one nor moves the
+// timer. It happens once after each.
 func (m *Machine) heard(now host.Instant) {
+	l, wait := &m.loss, max(2*m.rtt.smoothed, probeFloor)
+	if l.after == unheard && !now.Before(l.heardAt.Add(wait)) {
+		l.after = isBack
+	}
+	l.heardAt = now
 	oldest := m.out.flight.head
-	if m.closed || !m.loss.mute || oldest == nil || now.Before(oldest.sent.Add(max(2*m.rtt.smoothed, probeFloor))) {
+	if m.closed || l.after != isBack || oldest == nil || now.Before(oldest.sent.Add(wait)) {
 		return
 	}
-	m.loss.mute = false
+	l.after = notDue
 	m.sendAgain(now)
 }
 

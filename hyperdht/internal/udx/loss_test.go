@@ -247,32 +247,78 @@ func TestWhatIsHeardTooSoonAfterATimeoutSaysNothing(t *testing.T) {
 	}
 }
 
-// A peer that is heard all the time and gets nothing costs one more packet for each timeout, and the stream ends at its time.
+// A peer that is heard now and then and gets nothing costs one more packet for each timeout, one that is heard all the time none, and the
+// stream ends at its time.
 func TestPeerThatOnlySendsIsGivenUp(t *testing.T) {
 	const ms = time.Millisecond
-	w := pair(t, link{delay: 50 * ms}, 1)
+	for every, more := range map[time.Duration]int{10 * ms: 0, 700 * ms: 6} {
+		w := pair(t, link{delay: 50 * ms}, 1)
+		w.a.Write([]byte("a"))
+		w.flush()
+		w.run(time.Second)
+		sent := 0
+		w.link.filter = func(from *end, p Packet) bool {
+			if from == w.a && p.Flags&FlagData != 0 {
+				sent++
+			}
+			return from == w.b
+		}
+		w.a.Write([]byte("b"))
+		w.flush()
+		began := w.now
+		for !w.a.closed && w.now.Sub(began) < time.Minute {
+			w.b.sendHeartbeat()
+			w.run(every)
+		}
+		if took := w.now.Sub(began); took < 13*time.Second || took > 14*time.Second || w.a.err != ErrTimeout {
+			t.Errorf("heard every %v: ended after %v with %v, want 13 s", every, took, w.a.err)
+		}
+		if sent != 1+2+6+more {
+			t.Errorf("heard every %v: %d packets in 13 s, want the first one, two tail probes, six after timeouts, and %d more", every, sent, more)
+		}
+	}
+}
+
+// A path becomes slow by what waits before it: its timeouts come too soon, while the peer is heard all the time. That is no news.
+func TestPeerThatIsHeardOverASlowPathChangesNothing(t *testing.T) {
+	const ms = time.Millisecond
+	repeated := map[bool]uint64{}
+	for _, deaf := range []bool{true, false} {
+		for seed := range uint64(20) {
+			w := pair(t, link{delay: 20 * ms, rate: 20e3, queue: 60_000, loss: 0.01}, seed)
+			w.deaf = deaf
+			w.b.Write(make([]byte, 100<<10))
+			w.flush()
+			w.transport(100 << 10)
+			repeated[deaf] += w.a.Stats().Retransmits
+		}
+	}
+	if with, without := repeated[false], repeated[true]; with > without+without/50 {
+		t.Errorf("%d packets were sent again, and %d where what is heard counts for nothing", with, without)
+	}
+}
+
+// The first packets of a peer that is back may come too soon after a timeout; a later one is as good.
+func TestPeerThatIsBackIsHeardLaterToo(t *testing.T) {
+	const ms = time.Millisecond
+	w := pair(t, link{delay: 20 * ms}, 1)
 	w.a.Write([]byte("a"))
 	w.flush()
 	w.run(time.Second)
-	sent := 0
-	w.link.filter = func(from *end, p Packet) bool {
-		if from == w.a && p.Flags&FlagData != 0 {
-			sent++
-		}
-		return from == w.b
-	}
+	shut := true
+	w.link.filter = func(from *end, _ Packet) bool { return from == w.b || !shut }
 	w.a.Write([]byte("b"))
 	w.flush()
 	began := w.now
-	for !w.a.closed && w.now.Sub(began) < time.Minute {
+	for w.a.Stats().Timeouts == 0 && w.step(never) {
+	}
+	shut = false
+	for range 10 {
 		w.b.sendHeartbeat()
-		w.run(10 * ms)
+		w.run(20 * ms)
 	}
-	if took := w.now.Sub(began).Round(time.Second); took != 13*time.Second || w.a.err != ErrTimeout {
-		t.Errorf("ended after %v with %v, want 13 s", took, w.a.err)
-	}
-	if sent != 1+2+6+6 {
-		t.Errorf("%d packets in 13 s, want the first one, two tail probes, six after timeouts, and one more after each of these", sent)
+	if took := w.now.Sub(began); string(w.b.got) != "ab" || took > 1300*ms {
+		t.Errorf("%q after %v, want it within 1.3 s", w.b.got, took)
 	}
 }
 

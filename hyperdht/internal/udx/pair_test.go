@@ -129,6 +129,7 @@ type world struct {
 	busy  map[string]host.Instant // by the name of the sender
 	log   []string
 	trace bool
+	deaf  bool // ends do not learn where packets come from
 	sent  int
 }
 
@@ -308,7 +309,11 @@ func (w *world) step(limit host.Instant) bool {
 	w.now = at
 	for len(w.queue) > 0 && w.queue[0].at <= w.now {
 		x := heap.Pop(&w.queue).(arrival)
-		x.to.ReceiveFrom(w.now, w.addrOf(x.from), x.b)
+		if w.deaf {
+			x.to.Receive(w.now, x.b)
+		} else {
+			x.to.ReceiveFrom(w.now, w.addrOf(x.from), x.b)
+		}
 		if w.link.turn == 0 {
 			x.to.Flush(w.now)
 		}
