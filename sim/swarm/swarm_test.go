@@ -42,7 +42,7 @@ func TestLargeSwarm(t *testing.T) {
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(300))
 	o := s.Options
-	o.Progress = hugepages.While(nil)
+	o.Progress = hugepages.While(o.Nodes, nil)
 	large := play(t, o)
 	events := large.Events()
 	var memory runtime.MemStats

@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -123,8 +124,8 @@ func (set *settings) play(o sim.Options, many bool, out, terminal io.Writer) (*s
 	if screen != nil {
 		o.Progress = screen.progress(o)
 	}
-	if sim.Find(o.Scenario).Large {
-		o.Progress = hugepages.While(o.Progress)
+	if s := sim.Find(o.Scenario); s.Large {
+		o.Progress = hugepages.While(cmp.Or(o.Nodes, s.Nodes), o.Progress)
 	}
 	var stack []byte
 	o.OnPanic = func(any) { stack = debug.Stack() }
