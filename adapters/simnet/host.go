@@ -19,28 +19,27 @@ var (
 	ErrCrashed     = errors.New("simnet: the host has crashed")
 )
 
-// Host is one boot of a machine: a host.Host.
+// Host is one boot of a machine: a host.Host. The fields used for every datagram come first, as in machine.
 type Host struct {
-	net     *Net
-	m       *machine
-	boot    uint64 // counts the boots of the machine
-	steady  steady
-	cpu     *processor // nil for a machine that handles everything at its instant
-	dead    bool
-	timers  int // armed
-	sockets []binding
-	room    [2]binding // for sockets: what one turn touches should lie close together
-	first   [2]socket  // the first ones, in the order of opening
-	opened  int        // of them
-	ports   dice
-	rand    io.Reader
-
-	closed   chan struct{} // created by Closed
-	deferred []func()
+	net      *Net
+	m        *machine
+	cpu      *processor // nil for a machine that handles everything at its instant
+	dead     bool
 	flushing bool // a turn for closures deferred outside of any is on its way
+	sockets  []binding
+	deferred []func()
+	room     [2]binding   // for sockets: what one turn touches should lie close together
+	first    [2]socket    // the first ones, in the order of opening
+	sentAt   host.Instant // the instant of the last send, and how many went out at it
+	sentN    uint64
+	steady   steady
+	timers   int // armed
 
-	sentAt host.Instant // the instant of the last send, and how many went out at it
-	sentN  uint64
+	boot   uint64 // counts the boots of the machine
+	opened int    // of the sockets in first
+	ports  dice
+	rand   io.Reader
+	closed chan struct{} // created by Closed
 }
 
 // Name returns the name of the machine.

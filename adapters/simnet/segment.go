@@ -96,7 +96,7 @@ type Segment struct {
 	link   Link
 	hops   int // default cost of a crossing
 	salt   uint64
-	by4    map[uint32]*[16]place // by all but the last four bits: neighbours have neighbouring addresses
+	by4    map[uint32]*[neighbours]place // by all but the last bits: neighbours have neighbouring addresses
 	by6    map[netip.Addr]place
 	router *Router // receives what has no address on the segment; nil drops it
 }
@@ -104,7 +104,7 @@ type Segment struct {
 func newSegment(n *Net, name string, l Link, hops int) *Segment {
 	return &Segment{
 		net: n, name: name, link: l, hops: hops, salt: split(n.cfg.Seed, "segment:"+name),
-		by4: map[uint32]*[16]place{}, by6: map[netip.Addr]place{},
+		by4: map[uint32]*[neighbours]place{}, by6: map[netip.Addr]place{},
 	}
 }
 
@@ -167,7 +167,7 @@ func (s *Segment) attach(addr netip.Addr, p place) {
 	if addr.Is4() {
 		at := s.by4[block(addr)]
 		if at == nil {
-			at = new([16]place)
+			at = new([neighbours]place)
 			s.by4[block(addr)] = at
 		}
 		at[within(addr)] = p
@@ -179,10 +179,14 @@ func (s *Segment) attach(addr netip.Addr, p place) {
 // block and within are the two parts of an IPv4 address in Segment.by4.
 func block(addr netip.Addr) uint32 {
 	a := addr.As4()
-	return binary.BigEndian.Uint32(a[:]) >> 4
+	return binary.BigEndian.Uint32(a[:]) / neighbours
 }
 
-func within(addr netip.Addr) int { return int(addr.As4()[3] & 15) }
+func within(addr netip.Addr) int { return int(addr.As4()[3] % neighbours) }
+
+// neighbours is the number of addresses that share an entry of Segment.by4. The entries of ten thousand machines are few
+// enough for the processor's cache, and those of a LAN take little memory.
+const neighbours = 64
 
 // exposed reports whether the addresses of the segment are addresses of its router's uplink, too.
 func (s *Segment) exposed() bool { return s.router != nil && !s.router.addr.IsValid() }

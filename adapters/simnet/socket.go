@@ -16,9 +16,9 @@ type binding struct {
 
 // socket is a bound UDP socket.
 type socket struct {
-	host    *Host
-	local   netip.AddrPort
 	receive func(from netip.AddrPort, b []byte)
+	local   netip.AddrPort
+	host    *Host
 	closed  bool
 }
 
