@@ -150,7 +150,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 		PublicAddr: cfg.PublicAddr,
 
 		NoQuickFirewall: cfg.NoQuickFirewall,
-		FilterNode:      cfg.admitsNode,
+		FilterNode:      cfg.filter(),
 		Doubts:          cfg.QuickReach,
 		App:             (*application)(n),
 	}
@@ -190,9 +190,12 @@ func (c *Config) keepAlive() time.Duration {
 	return max(c.ConnectionKeepAlive, 0)
 }
 
-// admitsNode reports whether a node may enter the routing table and lookups.
-func (c *Config) admitsNode(a netip.AddrPort) bool {
-	return admitNode(a) && (c.FilterNode == nil || c.FilterNode(a))
+// filter returns the function that reports whether a node may enter the routing table and lookups.
+func (c *Config) filter() func(netip.AddrPort) bool {
+	if c.FilterNode == nil {
+		return admitNode
+	}
+	return func(a netip.AddrPort) bool { return admitNode(a) && c.FilterNode(a) }
 }
 
 // admitNode rejects nodes that joined the public network by accident (hyperdht index.js).

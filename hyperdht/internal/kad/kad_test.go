@@ -109,6 +109,28 @@ func TestClosestWalksDownThenUp(t *testing.T) {
 	}
 }
 
+func TestAddressesAreThoseOfTheClosestNodes(t *testing.T) {
+	table := NewTable(tiny(0b1000_0000), 3)
+	for _, b := range []byte{0x01, 0x02, 0x03, 0xc0, 0xa0, 0x81} {
+		table.Insert(tiny(b), netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, b}), uint16(b)))
+	}
+	table.Remove(tiny(0x02))
+	moved := &Node{ID: tiny(0x01), addr: address{[4]byte{10, 0, 1, 1}, 7}}
+	table.Add(moved)
+	for n := range table.Len() + 2 {
+		var want []netip.AddrPort
+		for _, node := range table.AppendClosest(nil, id.Target(tiny(0xe0)), n) {
+			want = append(want, node.Addr())
+		}
+		if got := table.AppendAddrs(nil, id.Target(tiny(0xe0)), n); !slices.Equal(got, want) {
+			t.Errorf("%d addresses: %v, want %v", n, got, want)
+		}
+	}
+	if got := table.AppendAddrs(nil, id.Target(tiny(0xe0)), 3); !slices.Contains(got, moved.Addr()) {
+		t.Errorf("addresses %v, want %v among them", got, moved.Addr())
+	}
+}
+
 func TestTableRefusesWhenBucketIsFull(t *testing.T) {
 	table := NewTable(tiny(0), 2)
 	a, b, c := tinyNode(0x90), tinyNode(0x80), tinyNode(0xa0)

@@ -13,8 +13,7 @@ type Tick uint32
 type Node struct {
 	ID id.NodeID
 
-	ip   [4]byte
-	port uint16
+	addr address
 
 	// DownHints counts how often others told us that the node is down.
 	DownHints uint16
@@ -29,8 +28,18 @@ type Node struct {
 
 // Addr returns the address of the node.
 func (n *Node) Addr() netip.AddrPort {
-	return netip.AddrPortFrom(netip.AddrFrom4(n.ip), n.port)
+	return n.addr.addrPort()
 }
+
+// address is an IPv4 address and a port in six bytes.
+type address struct {
+	ip   [4]byte
+	port uint16
+}
+
+func addressOf(a netip.AddrPort) address { return address{a.Addr().As4(), a.Port()} }
+
+func (a address) addrPort() netip.AddrPort { return netip.AddrPortFrom(netip.AddrFrom4(a.ip), a.port) }
 
 // Older is the node that was heard from just before n, nil for the oldest.
 func (n *Node) Older() *Node { return n.prev }

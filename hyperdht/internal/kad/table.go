@@ -3,6 +3,7 @@ package kad
 import (
 	"bytes"
 	"encoding/binary"
+	"iter"
 	"net/netip"
 
 	"github.com/dhtprom/dhtprom/hyperdht/id"
@@ -24,12 +25,13 @@ type Table struct {
 const firstBuckets = 16
 
 // bucket is sorted by id. Most of the time that a busy table takes is waiting for memory, so that what is looked at
-// together lies together: the first bytes of all ids, and the nodes.
+// together lies together: the first bytes of all ids, and the addresses, which are what an answer names of a node.
 type bucket struct {
 	n     int
-	keys  [K]uint64 // the first eight bytes of the ids
+	quiet Tick       // it is not contested before
+	keys  [K]uint32  // the first four bytes of the ids
+	addrs [K]address // of the nodes
 	nodes [K]*Node
-	quiet Tick   // it is not contested before
 	room  []Node // allocated together, not used yet
 	made  int    // so far, of those that were allocated together
 }
@@ -93,7 +95,7 @@ func (t *Table) Insert(node id.NodeID, addr netip.AddrPort) *Node {
 		return nil
 	}
 	n := b.allocate()
-	n.ID, n.ip, n.port = node, addr.Addr().As4(), addr.Port()
+	n.ID, n.addr = node, addressOf(addr)
 	b.insert(at, n)
 	t.size++
 	return n
@@ -104,7 +106,7 @@ func (t *Table) Add(n *Node) bool {
 	b := t.reach(n.ID)
 	at, found := b.search(n.ID)
 	if found {
-		b.nodes[at] = n
+		b.addrs[at], b.nodes[at] = n.addr, n
 		return true
 	}
 	if b.n >= t.k {
@@ -127,6 +129,7 @@ func (t *Table) Remove(node id.NodeID) bool {
 	}
 	b.n--
 	copy(b.keys[at:b.n], b.keys[at+1:])
+	copy(b.addrs[at:b.n], b.addrs[at+1:])
 	copy(b.nodes[at:b.n], b.nodes[at+1:])
 	b.nodes[b.n] = nil
 	t.size--
@@ -186,27 +189,50 @@ func (t *Table) At(n int) *Node {
 // bucket and downwards to bucket 0, then the buckets behind the target's. That is not exact XOR
 // order, and peers rely on nothing better.
 func (t *Table) AppendClosest(dst []*Node, target id.Target, n int) []*Node {
-	d := t.BucketIndex(id.NodeID(target))
 	end := len(dst) + n
-	for i := min(d, len(t.buckets)-1); i >= 0 && len(dst) < end; i-- {
-		dst = appendUpTo(dst, t.buckets[i], end)
-	}
-	for i := d + 1; i < len(t.buckets) && len(dst) < end; i++ {
-		dst = appendUpTo(dst, t.buckets[i], end)
+	for b := range t.outwards(target) {
+		if len(dst) >= end {
+			break
+		}
+		dst = append(dst, b.nodes[:min(b.n, end-len(dst))]...)
 	}
 	return dst
+}
+
+// AppendAddrs appends the addresses of the nodes that AppendClosest appends. It does not look at the nodes themselves.
+func (t *Table) AppendAddrs(dst []netip.AddrPort, target id.Target, n int) []netip.AddrPort {
+	end := len(dst) + n
+	for b := range t.outwards(target) {
+		if len(dst) >= end {
+			break
+		}
+		for _, a := range b.addrs[:min(b.n, end-len(dst))] {
+			dst = append(dst, a.addrPort())
+		}
+	}
+	return dst
+}
+
+// outwards yields the buckets that there are, in the order of AppendClosest.
+func (t *Table) outwards(target id.Target) iter.Seq[*bucket] {
+	return func(yield func(*bucket) bool) {
+		d := t.BucketIndex(id.NodeID(target))
+		for i := min(d, len(t.buckets)-1); i >= 0; i-- {
+			if b := t.buckets[i]; b != nil && !yield(b) {
+				return
+			}
+		}
+		for i := d + 1; i < len(t.buckets); i++ {
+			if b := t.buckets[i]; b != nil && !yield(b) {
+				return
+			}
+		}
+	}
 }
 
 // All lists every node, nearest bucket first.
 func (t *Table) All() []*Node {
 	return t.AppendClosest(make([]*Node, 0, t.size), id.Target(t.self), t.size)
-}
-
-func appendUpTo(dst []*Node, b *bucket, end int) []*Node {
-	if b == nil {
-		return dst
-	}
-	return append(dst, b.nodes[:min(b.n, end-len(dst))]...)
 }
 
 // search finds the place of node.
@@ -223,12 +249,13 @@ func (b *bucket) search(node id.NodeID) (at int, found bool) {
 	return at, false
 }
 
-func keyOf(node id.NodeID) uint64 { return binary.BigEndian.Uint64(node[:]) }
+func keyOf(node id.NodeID) uint32 { return binary.BigEndian.Uint32(node[:]) }
 
 func (b *bucket) insert(at int, n *Node) {
 	copy(b.keys[at+1:], b.keys[at:b.n])
+	copy(b.addrs[at+1:], b.addrs[at:b.n])
 	copy(b.nodes[at+1:], b.nodes[at:b.n])
-	b.keys[at], b.nodes[at] = keyOf(n.ID), n
+	b.keys[at], b.addrs[at], b.nodes[at] = keyOf(n.ID), n.addr, n
 	b.n++
 }
 

@@ -15,7 +15,7 @@ import (
 // answers, the buffers for reading and writing, and the counters.
 type answering struct {
 	requests pace          // of each host
-	own      pace          // answers by servers of this node, see MayAnswer
+	own      *pace         // answers by servers of this node, see MayAnswer
 	out      []byte        // the message being built
 	response wire.Response // that has arrived
 	received ReceivedStats
@@ -25,8 +25,9 @@ type answering struct {
 }
 
 func (a *answering) init(now host.Instant) {
-	a.requests.init(now)
-	a.own.init(now)
+	a.requests = newPace(now)
+	own := newPace(now)
+	a.own = &own
 }
 
 // allows counts a request and reports whether it may be answered.
@@ -124,16 +125,9 @@ func (e *Endpoint) answer(a *answer) {
 		}
 		m.Token = &token
 	}
-	var (
-		nodes [kad.K]*kad.Node
-		addrs [kad.K]netip.AddrPort
-	)
+	var addrs [kad.K]netip.AddrPort
 	if a.target != nil {
-		near := e.nodes.table.AppendClosest(nodes[:0], *a.target, kad.K)
-		for i, n := range near {
-			addrs[i] = n.Addr()
-		}
-		m.Closer = addrs[:len(near)]
+		m.Closer = e.nodes.table.AppendAddrs(addrs[:0], *a.target, kad.K)
 	}
 	e.answering.out = m.Append(e.answering.out[:0])
 	a.socket.Send(a.to, 0, e.answering.out)

@@ -27,7 +27,7 @@ type calls struct {
 	sending  bool // queued requests are sent at the end of the turn
 	paused   bool // there are no sockets: requests are held until there are
 
-	unanswered int              // requests that timed out since the last answer
+	unanswered int32            // requests that timed out since the last answer
 	heard      host.Instant     // when the last answer came; zero for never
 	adaptive   *adaptiveTimeout // nil: each request waits for RequestTimeout
 	faults     *states.Faults

@@ -11,10 +11,10 @@ import (
 
 // candidates owns the nodes that a query knows of, the order of asking them, and their referrers.
 type candidates struct {
-	seen      map[addrKey]*candidate
-	spare     []candidate  // allocated, not used yet
-	pending   []*candidate // a stack: the last is asked first
-	referrers []addrKey    // those that answered with nodes
+	seen      seen
+	made      [][]candidate // blocks of candidatesPerBlock, in the order of coming
+	pending   []*candidate  // a stack: the last is asked first
+	referrers []addrKey     // those that answered with nodes
 }
 
 // candidate is a node that the query knows of.
@@ -29,15 +29,30 @@ type candidate struct {
 	referrers [maxReferrers]uint16 // the first nodes that named it, as indices into candidates.referrers
 }
 
+// candidatesPerBlock is the number of candidates that are allocated together: as many as an answer names.
+const candidatesPerBlock = kad.K
+
+func (cs *candidates) number(n int) *candidate {
+	return &cs.made[n/candidatesPerBlock][n%candidatesPerBlock]
+}
+
+// at is the candidate with an address, or nil.
+func (cs *candidates) at(key addrKey) *candidate {
+	if n, ok := cs.seen.get(key); ok {
+		return cs.number(n)
+	}
+	return nil
+}
+
 // add adds a node that is not there yet. It is asked next, or in the order of the distance to nearest, if that is not nil.
 func (cs *candidates) add(key addrKey, node id.NodeID, depth uint16, nearest *id.Target) *candidate {
-	if len(cs.spare) == 0 {
-		cs.spare = make([]candidate, kad.K)
+	number := cs.seen.n
+	if number%candidatesPerBlock == 0 {
+		cs.made = append(cs.made, make([]candidate, candidatesPerBlock))
 	}
-	c := &cs.spare[0]
-	cs.spare = cs.spare[1:]
+	c := cs.number(number)
 	c.id, c.addr, c.depth = node, key, depth
-	cs.seen[key] = c
+	cs.seen.put(key, number)
 	at := len(cs.pending)
 	for nearest != nil && at > 0 && id.Closer(*nearest, cs.pending[at-1].id, node) < 0 {
 		at--
@@ -70,7 +85,7 @@ func (cs *candidates) referred(c *candidate) {
 // reports false if it is not closer.
 func (q *Query) offer(addr, referrer netip.AddrPort, depth uint16) bool {
 	key := keyOf(addr)
-	if c := q.candidates.seen[key]; c != nil {
+	if c := q.candidates.at(key); c != nil {
 		switch {
 		case !referrer.IsValid():
 		case c.state == candidateDown:
@@ -84,14 +99,10 @@ func (q *Query) offer(addr, referrer netip.AddrPort, depth uint16) bool {
 	if referrer.IsValid() && node == q.e.nodes.table.Self() {
 		return true // others name us, too
 	}
-	if !q.closest.Closer(node) || len(q.candidates.seen) >= maxCandidates {
+	c := q.enter(key, node, depth)
+	if c == nil {
 		return false
 	}
-	var nearest *id.Target
-	if q.cfg.NearestFirst {
-		nearest = &q.cfg.Target
-	}
-	c := q.candidates.add(key, node, depth, nearest)
 	if referrer.IsValid() {
 		q.candidates.referred(c)
 	}
@@ -101,10 +112,22 @@ func (q *Query) offer(addr, referrer netip.AddrPort, depth uint16) bool {
 // offerNew adds a node that was not named by a referrer. It returns nil if it is a candidate already, or not closer.
 func (q *Query) offerNew(addr netip.AddrPort) *candidate {
 	key := keyOf(addr)
-	if q.candidates.seen[key] != nil || !q.offer(addr, netip.AddrPort{}, 1) {
+	if q.candidates.at(key) != nil {
 		return nil
 	}
-	return q.candidates.seen[key]
+	return q.enter(key, id.NodeIDOf(addr), 1)
+}
+
+// enter adds a node that is no candidate yet. It returns nil if it is not closer than the known ones.
+func (q *Query) enter(key addrKey, node id.NodeID, depth uint16) *candidate {
+	if !q.closest.Closer(node) || q.candidates.seen.n >= maxCandidates {
+		return nil
+	}
+	var nearest *id.Target
+	if q.cfg.NearestFirst {
+		nearest = &q.cfg.Target
+	}
+	return q.candidates.add(key, node, depth, nearest)
 }
 
 // addrKey is an IPv4 address with its port in few bytes, and cheap as a map key.

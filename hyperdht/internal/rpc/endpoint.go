@@ -228,12 +228,7 @@ func (e *Endpoint) Len() int { return e.nodes.list.Len() }
 
 // Closest lists up to k known nodes near a target, in the order in which answers name them.
 func (e *Endpoint) Closest(target id.Target, k int) []netip.AddrPort {
-	nodes := e.nodes.table.AppendClosest(make([]*kad.Node, 0, max(k, 0)), target, k)
-	list := make([]netip.AddrPort, len(nodes))
-	for i, n := range nodes {
-		list[i] = n.Addr()
-	}
-	return list
+	return e.nodes.table.AppendAddrs(make([]netip.AddrPort, 0, max(k, 0)), target, k)
 }
 
 // AddNode adds a node that is believed to exist.

@@ -12,15 +12,15 @@ import (
 // population owns the nodes that are known: the routing table, the order in which they were heard from, the checks of those
 // that may be gone, and the addresses of nodes that are not in the table any more, not yet or never.
 type population struct {
-	tick   kad.Tick // of maintenance, the clock of the table
-	swaps  int      // full buckets that are being checked
-	list   kad.List // those heard from last first
-	table  kad.Table
-	filter func(netip.AddrPort) bool // refuses addresses; nil admits all
-	self   []netip.AddrPort          // that were asked and turned out to be our own
+	tick   kad.Tick                  // of maintenance, the clock of the table
+	swaps  int32                     // full buckets that are being checked
 	checks int                       // nodes being checked
-	known  []netip.AddrPort          // of an earlier run, until bootstrapped
-	former []netip.AddrPort          // that stopped answering, the longest gone first
+	filter func(netip.AddrPort) bool // refuses addresses; nil admits all
+	list   kad.List                  // those heard from last first
+	table  kad.Table
+	self   []netip.AddrPort // that were asked and turned out to be our own
+	known  []netip.AddrPort // of an earlier run, until bootstrapped
+	former []netip.AddrPort // that stopped answering, the longest gone first
 }
 
 func (p *population) admits(addr netip.AddrPort) bool { return p.filter == nil || p.filter(addr) }

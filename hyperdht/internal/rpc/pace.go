@@ -11,11 +11,11 @@ import (
 // of a request can be forged: the limit is what a node can be made to send to a victim. While all requests together keep to the pace
 // of one host, no host is looked at, and nothing is kept.
 type pace struct {
-	all   *bound.Bucket
+	all   bound.Bucket
 	hosts *bound.Rates[netip.Prefix] // nil until it was needed
 }
 
-func (p *pace) init(now host.Instant) { p.all = bound.NewBucket(now, requestPace) }
+func newPace(now host.Instant) pace { return pace{all: *bound.NewBucket(now, requestPace)} }
 
 // allows counts a request and reports whether it may be answered.
 func (p *pace) allows(now host.Instant, from netip.Addr) bool {

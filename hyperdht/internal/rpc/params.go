@@ -69,8 +69,6 @@ const (
 	maxDelayedPings = 1024
 	// maxCandidates bounds the nodes one lookup remembers. An honest one meets a few hundred.
 	maxCandidates = 2048
-	// seenAtFirst is the initial capacity of a lookup: it meets about that many nodes among ten thousand.
-	seenAtFirst = 100
 	// maxCloser bounds the closer nodes of one reply that are read: nodes send at most a bucket.
 	maxCloser = kad.K
 	// maxReferrers bounds the nodes that are notified that a node is down: the first ones that named it.

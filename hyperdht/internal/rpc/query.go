@@ -73,9 +73,9 @@ type Query struct {
 
 // visits counts the requests of a query that are in flight.
 type visits struct {
-	inflight int
-	slow     int // have timed out once, and hold no place any more
-	entering int // to bootstrap nodes that are not waited for
+	inflight int32
+	slow     int32 // have timed out once, and hold no place any more
+	entering int32 // to bootstrap nodes that are not waited for
 }
 
 func (v *visits) begin(c *candidate) {
@@ -96,19 +96,19 @@ func (v *visits) end(c *Call) {
 }
 
 // room reports whether another visit may begin where so many may be in flight.
-func (v *visits) room(limit int) bool { return v.inflight < limit+v.slow }
+func (v *visits) room(limit int) bool { return int(v.inflight-v.slow) < limit }
 
 // awaited reports whether there are visits to wait for: the slow ones alone are not if the result is complete without them, and
 // those to bootstrap nodes alone are not if enough nodes have answered.
-func (v *visits) awaited(complete bool, successes int) bool {
+func (v *visits) awaited(complete bool, successes int32) bool {
 	return v.inflight > 0 && (v.slow < v.inflight || !complete) && (v.entering < v.inflight || successes < enoughToEnter)
 }
 
 // tally counts what has come of the visits of a query.
 type tally struct {
-	successes int    // answers without an error code
-	errors    int    // answers with one, and nodes that did not answer
-	answers   int    // of either kind
+	successes int32  // answers without an error code
+	errors    int32  // answers with one, and nodes that did not answer
+	answers   int32  // of either kind
 	hops      uint16 // depth of the nearest node that answered
 }
 
@@ -123,7 +123,6 @@ func (e *Endpoint) Query(cfg QueryConfig) *Query {
 	q := &Query{
 		e: e, cfg: cfg,
 		concurrency: cfg.Concurrency,
-		candidates:  candidates{seen: make(map[addrKey]*candidate, seenAtFirst)},
 		closest:     kad.NewNearest[Reply](cfg.Target, kad.K),
 	}
 	if q.concurrency <= 0 {
@@ -155,13 +154,13 @@ func (e *Endpoint) Query(cfg QueryConfig) *Query {
 func (q *Query) Closest() []Reply { return q.closest.Items() }
 
 // Successes is the number of answers without an error code.
-func (q *Query) Successes() int { return q.tally.successes }
+func (q *Query) Successes() int { return int(q.tally.successes) }
 
 // Errors is the number of answers with an error code, and of nodes that did not answer.
-func (q *Query) Errors() int { return q.tally.errors }
+func (q *Query) Errors() int { return int(q.tally.errors) }
 
 // Answers is the number of nodes that answered, with an error code or without.
-func (q *Query) Answers() int { return q.tally.answers }
+func (q *Query) Answers() int { return int(q.tally.answers) }
 
 // Hops returns the length of the chain of requests that led to the nearest node that answered.
 func (q *Query) Hops() int { return int(q.tally.hops) }
@@ -269,7 +268,9 @@ func (q *Query) addFromTable() {
 	}
 	var nodes [kad.K]*kad.Node
 	for _, n := range q.e.nodes.table.AppendClosest(nodes[:0], q.cfg.Target, missing) {
-		q.offer(n.Addr(), netip.AddrPort{}, 1)
+		if key := keyOf(n.Addr()); q.candidates.at(key) == nil {
+			q.enter(key, n.ID, 1) // the table has hashed its address
+		}
 	}
 	if q.e.nodes.table.Len() == 0 {
 		q.addKnown()
@@ -394,7 +395,7 @@ func (q *Query) onReply(c *Call, r *Reply) {
 		q.tally.errors++
 	}
 	q.offerCloser(r, c.candidate.depth+1)
-	if !q.fromTable && q.tally.successes+q.tally.errors >= q.concurrency {
+	if !q.fromTable && int(q.tally.successes+q.tally.errors) >= q.concurrency {
 		q.slowdown = false
 	}
 	if r.Error == wire.CodeNone && q.cfg.OnReply != nil {

@@ -162,7 +162,7 @@ func TestHostileNodesCannotKeepAQueryGoing(t *testing.T) {
 	most := 0
 	for range 2000 {
 		l.net.Run(time.Second)
-		most = max(most, len(r.candidates.seen))
+		most = max(most, r.candidates.seen.n)
 		if r.done == 1 {
 			break
 		}
