@@ -4,7 +4,7 @@ package rpc
 type CallGroup struct {
 	calls          *calls
 	oldest, latest *Call
-	canceled       int // how often; queries notice by it
+	canceled       int32 // how often; queries notice by it
 }
 
 // NewCallGroup returns an empty group.

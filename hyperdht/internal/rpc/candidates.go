@@ -13,7 +13,7 @@ import (
 type candidates struct {
 	seen      seen
 	made      [][]candidate // blocks of candidatesPerBlock, in the order of coming
-	pending   []*candidate  // a stack: the last is asked first
+	pending   []uint16      // their numbers, a stack: the last is asked first
 	referrers []addrKey     // those that answered with nodes
 }
 
@@ -54,19 +54,19 @@ func (cs *candidates) add(key addrKey, node id.NodeID, depth uint16, nearest *id
 	c.id, c.addr, c.depth = node, key, depth
 	cs.seen.put(key, number)
 	at := len(cs.pending)
-	for nearest != nil && at > 0 && id.Closer(*nearest, cs.pending[at-1].id, node) < 0 {
+	for nearest != nil && at > 0 && id.Closer(*nearest, cs.number(int(cs.pending[at-1])).id, node) < 0 {
 		at--
 	}
-	cs.pending = slices.Insert(cs.pending, at, c)
+	cs.pending = slices.Insert(cs.pending, at, uint16(number))
 	return c
 }
 
 // next takes the one to ask next. There has to be one.
 func (cs *candidates) next() *candidate {
 	last := len(cs.pending) - 1
-	c := cs.pending[last]
+	number := cs.pending[last]
 	cs.pending = cs.pending[:last]
-	return c
+	return cs.number(int(number))
 }
 
 // answered records a node that answers with nodes: it is the referrer of those that follow. There are at most as many as there

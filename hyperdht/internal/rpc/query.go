@@ -56,16 +56,17 @@ type QueryConfig struct {
 type Query struct {
 	e           *Endpoint
 	cfg         QueryConfig
-	concurrency int
+	concurrency int32
 	state       queryState
 	slowdown    bool // the seeds get a chance before others are asked
 	fromTable   bool
 	resolving   bool // bootstrap nodes by name
 	ownGroup    bool
-	held        bool // has asked enough for now
-	canceled    int  // how often the group had been cancelled before
+	held        bool  // has asked enough for now
+	canceled    int32 // how often the group had been cancelled before
 
 	visits     visits
+	spare      *Call // has ended, and nothing refers to it: its memory serves the next visit
 	tally      tally
 	candidates candidates
 	closest    kad.Nearest[Reply]
@@ -122,7 +123,7 @@ func (e *Endpoint) FindNode(target id.Target, cfg QueryConfig) *Query {
 func (e *Endpoint) Query(cfg QueryConfig) *Query {
 	q := &Query{
 		e: e, cfg: cfg,
-		concurrency: cfg.Concurrency,
+		concurrency: int32(cfg.Concurrency),
 		closest:     kad.NewNearest[Reply](cfg.Target, kad.K),
 	}
 	if q.concurrency <= 0 {
@@ -204,7 +205,7 @@ func (q *Query) end() bool {
 	}
 	q.become(queryEnded)
 	q.e.queries.Active--
-	q.candidates = candidates{}
+	q.candidates, q.spare = candidates{}, nil
 	if q.ownGroup {
 		q.cfg.Group.Cancel()
 	}
@@ -295,7 +296,7 @@ func (q *Query) readMore() {
 		q.finish(ErrCanceled)
 		return
 	}
-	limit := q.concurrency
+	limit := int(q.concurrency)
 	if q.slowdown {
 		limit = slowConcurrency
 	}
@@ -344,7 +345,12 @@ func Continue(q *Query) {
 }
 
 func (q *Query) visit(c *candidate) {
-	call := &Call{visit: visit{query: q, candidate: c}, transmission: transmission{node: true}}
+	call := q.spare
+	if call == nil {
+		call = new(Call)
+	}
+	q.spare = nil
+	*call = Call{visit: visit{query: q, candidate: c}, transmission: transmission{node: true}}
 	retries := q.cfg.Retries
 	if c.once {
 		retries = NoRetry
@@ -395,11 +401,14 @@ func (q *Query) onReply(c *Call, r *Reply) {
 		q.tally.errors++
 	}
 	q.offerCloser(r, c.candidate.depth+1)
-	if !q.fromTable && int(q.tally.successes+q.tally.errors) >= q.concurrency {
+	if !q.fromTable && q.tally.successes+q.tally.errors >= q.concurrency {
 		q.slowdown = false
 	}
 	if r.Error == wire.CodeNone && q.cfg.OnReply != nil {
 		q.cfg.OnReply(r)
+	}
+	if c.sent == 1 && !c.slow && !q.Done() {
+		q.spare = c // one that was to be sent again may still be in the queue
 	}
 	q.readMore()
 }
