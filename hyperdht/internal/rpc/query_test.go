@@ -176,6 +176,43 @@ func TestSlowNodesDoNotHoldAPlace(t *testing.T) {
 	}
 }
 
+func TestMemoryOfACallThatIsQueuedIsNotUsedAgain(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		queued bool
+	}{{"answered at once", false}, {"answered while its repetition waits for room", true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLab(t, Config{})
+			l.net.Run(time.Second)
+			r := l.query(QueryConfig{Nodes: addrs(l.peersOf(1, silent))})
+			l.net.Run(10 * time.Millisecond)
+			c := l.calls.table.first()
+			if tt.queued {
+				l.net.Run(RequestTimeout - 20*time.Millisecond)
+				l.do(func() {
+					l.calls.window.catchUp(l.h.Now())
+					for !l.calls.window.full() {
+						l.calls.window.send()
+					}
+				})
+				l.net.Run(20 * time.Millisecond)
+			}
+			if c == nil || (c.state == callQueued) != tt.queued {
+				t.Fatalf("the call is in state %v", c.state)
+			}
+			l.do(func() {
+				// The query has another visit to wait for, or it would end.
+				r.visits.begin(c.candidate)
+				l.calls.answered(c)
+				l.calls.deliver(c, Reply{From: c.to})
+			})
+			if (r.spare == c) == tt.queued {
+				t.Errorf("memory to use again: %p, that of the call: %p", r.spare, c)
+			}
+		})
+	}
+}
+
 func TestQueryEndsWhenOnlySlowNodesAreLeftAndTheResultIsFull(t *testing.T) {
 	l := newLab(t, Config{})
 	l.net.Run(time.Second)
