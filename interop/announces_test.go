@@ -146,6 +146,7 @@ func TestRecordsOfTopicsHaveRelaysAndBumps(t *testing.T) {
 	p, net := jspeer.Start(t), bootstrapTestnet(t)
 	theirs, ours := jspeer.StartNode(p, net.dht(nil)), startNode(t, net, hyperdht.Config{})
 	both := announcers(t, p, theirs, ours)
+	bumped := bumps.in(t, p)
 	relays := []netip.AddrPort{netip.MustParseAddrPort("1.2.3.4:1234"), netip.MustParseAddrPort("4.3.2.1:4321")}
 	for _, writer := range both {
 		topic := target("bumped by " + writer.name)
@@ -153,7 +154,10 @@ func TestRecordsOfTopicsHaveRelaysAndBumps(t *testing.T) {
 		want := func(what string, bump uint64) {
 			t.Helper()
 			for _, reader := range both {
-				f := reader.lookup(topic)
+				f, bump := reader.lookup(topic), bump
+				if !bumped && (writer.name == "JavaScript" || reader.name == "JavaScript") {
+					bump = 0
+				}
 				if len(f.records) != 2 || len(f.relays(keys(t, one).Public.Hex())) != 0 || !slices.Equal(f.relays(keys(t, two).Public.Hex()), relays) || f.bump != bump {
 					t.Errorf("%s: %s wrote, %s found %+v, want bump %d", what, writer.name, reader.name, f, bump)
 				}

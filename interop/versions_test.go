@@ -14,8 +14,11 @@ type feature struct {
 }
 
 var (
-	unorderedMessages = feature{"unordered messages", "@hyperswarm/secret-stream", "6.7.0"}
-	errorCodes        = feature{"codes and causes of errors of calls", "protomux-rpc", "1.7.0"}
+	unorderedMessages  = feature{"unordered messages", "@hyperswarm/secret-stream", "6.7.0"}
+	errorCodes         = feature{"codes and causes of errors of calls", "protomux-rpc", "1.7.0"}
+	suggestedAddresses = feature{"addresses in front of names of bootstrap nodes", "dht-rpc", "6.14.0"}
+	bumps              = feature{"bumps of topics", "hyperdht", "6.24.0"}
+	localAndPunched    = feature{"hole punches beside a local address", "hyperdht", "6.33.0"}
 	// Without these, a swarm never finds out that a peer has crashed if it has nothing to send.
 	keepAlives = feature{"keep-alives by default", "hyperdht", "6.16.0"}
 	// Without it, the swarm of a scraper may keep the connection for scrapes and refuse each one that registers under the same key.
@@ -23,7 +26,7 @@ var (
 )
 
 // features are all of them: the only differences between versions that the tests know.
-var features = []feature{unorderedMessages, errorCodes, keepAlives, outdatedConnections}
+var features = []feature{unorderedMessages, errorCodes, keepAlives, outdatedConnections, suggestedAddresses, bumps, localAndPunched}
 
 // in reports whether the installed packages have a feature, and logs it if not.
 func (f feature) in(t testing.TB, p *jspeer.Peer) bool {

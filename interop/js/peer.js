@@ -169,7 +169,15 @@ function connectionFacts (socket) {
   }
 }
 
-async function connect (dht, { key, seed, localConnection, holepunch, relayAddresses, relayThrough, fastOpen, reusableSocket, timeoutMs = 20000 }) {
+async function connect (dht, { key, seed, localConnection, holepunch, relayAddresses, relayThrough, fastOpen, reusableSocket, blockedPort, timeoutMs = 20000 }) {
+  if (blockedPort) { // pings to a port of this machine are not answered
+    const ping = dht.ping.bind(dht)
+    dht.ping = (to, opts) => {
+      if (to.port !== blockedPort) return ping(to, opts)
+      put({ event: 'blocked', port: blockedPort })
+      return Promise.reject(new Error('blocked'))
+    }
+  }
   const socket = dht.connect(hex(key), {
     keyPair: keyPair(seed),
     fastOpen,
@@ -350,12 +358,15 @@ const commands = {
     const node = new HyperDHT(dhtOptions({ bootstrap: [] }))
     await node.destroy()
     return {
-      versions: Object.fromEntries(['hyperdht', 'hyperswarm', 'protomux-rpc', '@hyperswarm/secret-stream'].map((n) => [n, version(n)])),
+      versions: Object.fromEntries(['hyperdht', 'hyperswarm', 'dht-rpc', 'protomux-rpc', '@hyperswarm/secret-stream'].map((n) => [n, version(n)])),
       features: {
         'unordered messages': !!require('@hyperswarm/secret-stream').prototype.send,
         'codes and causes of errors of calls': !!require(inPackage('protomux-rpc', 'lib/errors.js')).UNKNOWN_METHOD,
         'keep-alives by default': node.connectionKeepAlive > 0,
-        'replacement of connections in use by a new one': source('hyperswarm', 'index.js').includes('existingIsOutdated')
+        'replacement of connections in use by a new one': source('hyperswarm', 'index.js').includes('existingIsOutdated'),
+        'addresses in front of names of bootstrap nodes': source('dht-rpc', 'index.js').includes('suggestedIP'),
+        'hole punches beside a local address': source('hyperdht', 'lib/connect.js').includes('onlanconnect'),
+        'bumps of topics': source('hyperdht', 'index.js').includes('bump')
       }
     }
   },
