@@ -131,7 +131,7 @@ func TestPoolsOfBothKeepTheSameConnection(t *testing.T) {
 	}
 }
 
-// A JavaScript caller waits for a decision that takes a second, as it does for an asynchronous firewall.
+// Callers of both wait for a decision that takes a second, such as that of an asynchronous firewall.
 func TestDecisionsMayTakeTime(t *testing.T) {
 	t.Parallel()
 	p, net := jspeer.Start(t), goTestnet(t)
@@ -148,8 +148,15 @@ func TestDecisionsMayTakeTime(t *testing.T) {
 	var how struct{ Admitted bool }
 	stranger := p.Go("stranger", jspeer.Args{"on": theirs.On, "key": us.PublicKey().Hex()})
 	p.Call("echo", jspeer.Args{"on": theirs.On, "key": us.PublicKey().Hex(), "seed": jspeer.Seed("friend")}, nil)
+	var server struct{ PublicKey string }
+	p.Call("listen", jspeer.Args{"on": theirs.On, "admit": []string{friend.Public.Hex()}, "decideMs": 1000}, &server)
+	unknown := startNode(t, net, hyperdht.Config{}).dial(key(t, server.PublicKey), hyperdht.ConnectOptions{})
+	startNode(t, net, hyperdht.Config{}).connect(key(t, server.PublicKey), hyperdht.ConnectOptions{Keys: &friend}).echoed(1000)
+	if err := await(t, "a Go stranger is rejected", unknown.closed); !errors.Is(err, hyperdht.ErrPeerConnectionFailed) {
+		t.Errorf("a Go stranger: %v", err)
+	}
 	if err := stranger(&how); err != nil || how.Admitted {
-		t.Errorf("a stranger: %+v, %v", how, err)
+		t.Errorf("a JavaScript stranger: %+v, %v", how, err)
 	}
 }
 

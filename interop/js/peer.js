@@ -495,7 +495,7 @@ const commands = {
   // -- connections
 
   // listen serves connections: mode echo, answer, hangUp, rpc, or hold, which makes a handle of each connection. A pool takes them all.
-  async listen ({ on, seed, mode = 'echo', admit, relayThrough, shareLocalAddress, holepunch, vetoPunch, reusableSocket, pool }) {
+  async listen ({ on, seed, mode = 'echo', admit, relayThrough, shareLocalAddress, holepunch, vetoPunch, reusableSocket, pool, decideMs }) {
     const server = get(on, 'node').dht.createServer({
       shareLocalAddress,
       reusableSocket,
@@ -505,7 +505,7 @@ const commands = {
       firewall: (remotePublicKey, payload, address) => {
         const refused = !!admit && !admit.includes(remotePublicKey.toString('hex'))
         put({ event: 'firewall', of: handle, remotePublicKey, address, refused })
-        return refused
+        return decideMs ? new Promise((resolve) => setTimeout(resolve, decideMs, refused)) : refused
       }
     })
     const handle = keep({ kind: 'server', server, close: () => server.close() })
