@@ -112,16 +112,7 @@ func TestInvalidPublicKeysAreRefused(t *testing.T) {
 }
 
 func TestEveryPointOfSmallOrderIsRefused(t *testing.T) {
-	var order8 vectors.Hex
-	for _, v := range load(t).InvalidPublicKeys {
-		if v.Note == "point of order 8" {
-			order8 = v.PublicKey
-		}
-	}
-	p, err := new(edwards25519.Point).SetBytes(order8)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := order8(t)
 	valid := edwards25519.NewGeneratorPoint()
 	q := edwards25519.NewIdentityPoint()
 	for i := range 8 {
