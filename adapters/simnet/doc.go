@@ -45,6 +45,7 @@
 //
 // A Host is one boot of a machine. Crash removes its timers, sockets and posted closures, and calls of old code on a
 // crashed Host do nothing. Restart boots the machine again, as a new Host with the old name, addresses and wall clock. A
+// computation (Host.Compute) ends after a drawn delay, so that other turns come in between, and others overtake it. A
 // machine can sleep (Sleep), be slow (SetTurnCost), have clocks that drift and jump (SetDrift, Clock) and move from one
 // segment to another (Move).
 //

@@ -35,11 +35,12 @@ type Host struct {
 	steady   steady
 	timers   int // armed
 
-	boot   uint64 // counts the boots of the machine
-	opened int    // of the sockets in first
-	ports  dice
-	rand   io.Reader
-	closed chan struct{} // created by Closed
+	boot      uint64 // counts the boots of the machine
+	opened    int    // of the sockets in first
+	ports     dice
+	rand      io.Reader
+	computing dice
+	closed    chan struct{} // created by Closed
 }
 
 // Name returns the name of the machine.
@@ -218,6 +219,28 @@ func (n *Net) armFor(h *Host, d time.Duration, f func()) {
 	if !h.dead {
 		n.arm(&event{net: n, host: h, run: f}, n.now.Add(d))
 	}
+}
+
+// Compute implements host.Host: done runs after a drawn delay, which is seldom a long one, so that computations end in another order than
+// they began in, and other turns come in between. As on a real machine, work may run at once or late: what the loop changes meanwhile
+// although it is the work's own changes some runs.
+func (h *Host) Compute(work, done func()) {
+	if h.dead {
+		return
+	}
+	delay := time.Duration(h.computing.below(int64(computeDelay)))
+	if h.computing.hit(computeLate) {
+		delay = time.Duration(h.computing.below(int64(computeLateDelay)))
+	}
+	if h.computing.hit(0.5) {
+		work()
+		h.net.armFor(h, delay, done)
+		return
+	}
+	h.net.armFor(h, delay, func() {
+		work()
+		done()
+	})
 }
 
 // Trace implements host.Host.

@@ -42,6 +42,7 @@ func (m *machine) boot() *Host {
 	}
 	h.sockets = h.room[:0]
 	h.ports = dice(mix(m.salt, m.boots))
+	h.computing = dice(mix(mix(m.salt, prime3), m.boots))
 	m.host = h
 	m.net.note(h.m.name, "boot")
 	return h

@@ -26,6 +26,11 @@ const (
 	receiveBuffer = 208 << 10
 	// lookupDelay is the time until LookupHost answers.
 	lookupDelay = 5 * time.Millisecond
+	// computeDelay bounds the time that most computations take, as a handshake's on a machine that is not busy, and computeLateDelay
+	// that of the others, of which computeLate is the share.
+	computeDelay     = time.Millisecond
+	computeLateDelay = 50 * time.Millisecond
+	computeLate      = 1.0 / 16
 	// jitterWindow is the shortest time in which the jitter of a link moves from one drawn value to the next.
 	jitterWindow = 20 * time.Millisecond
 	// mostForm bounds the form of a distribution: beyond, all values are the same or 0 or the bound.

@@ -285,6 +285,9 @@ func TestCrashTakesAwayAllOfAHost(t *testing.T) {
 	b.Post(gone("a posted closure"))
 	b.Defer(gone("a deferred closure"))
 	b.LookupHost("x", func([]netip.Addr, error) { gone("a lookup")() })
+	for range 10 {
+		b.Compute(func() {}, gone("a computation"))
+	}
 	a.send(b, "arrives at a crashed machine")
 	b.Crash()
 

@@ -13,6 +13,9 @@
 // and the kernel drops. Timers and posted closures have another goroutine, the driver; it wakes up only
 // when no reader holds the loop in time.
 //
+// Computations (Compute) run on as many workers as there are processors, less one for the loop, and in the turn that asks for them if
+// there is one processor only.
+//
 // On Linux, a burst to one peer is handed to the kernel as messages of up to 64 datagrams, which the kernel or the
 // network card splits, and a socket that receives bursts gets them coalesced.
 package udp

@@ -52,11 +52,11 @@ type Host struct {
 	opt    Options
 	ctx    context.Context
 	cancel context.CancelFunc
-	tasks  sync.WaitGroup // readers, driver, lookups
-	kick   chan struct{}  // wakes the driver
-	alarm  *time.Timer    // wakes the driver
+	tasks  sync.WaitGroup // readers, driver, lookups, workers
+	driver driver
 
 	posts mailbox
+	work  workers
 	bulk  atomic.Int32 // sockets whose datagrams are coalesced
 
 	loop  sync.Mutex // the loop; guards what follows
@@ -64,7 +64,6 @@ type Host struct {
 
 	timers   timerHeap
 	timerSeq uint64
-	alarmAt  host.Instant // when the alarm goes off
 	deferred []func()
 	sockets  map[*socket]struct{}
 	out      outbox
@@ -74,14 +73,22 @@ type Host struct {
 	down     bool
 }
 
+// driver wakes the driver goroutine.
+type driver struct {
+	kick    chan struct{}
+	alarm   *time.Timer
+	alarmAt host.Instant // when the alarm goes off; the loop's
+}
+
 // New starts a host. Close stops it.
 func New(opt Options) *Host {
 	if opt.Resolver == nil {
 		opt.Resolver = net.DefaultResolver
 	}
 	h := &Host{
-		opt: opt, clock: newClock(), kick: make(chan struct{}, 1), alarm: time.NewTimer(math.MaxInt64),
-		alarmAt: math.MaxInt64, sockets: map[*socket]struct{}{}, addrs: addrs{list: listAddrs},
+		opt: opt, clock: newClock(),
+		driver:  driver{kick: make(chan struct{}, 1), alarm: time.NewTimer(math.MaxInt64), alarmAt: math.MaxInt64},
+		sockets: map[*socket]struct{}{}, addrs: addrs{list: listAddrs},
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.tasks.Go(h.drive)
@@ -92,8 +99,8 @@ func New(opt Options) *Host {
 func (h *Host) drive() {
 	for {
 		select {
-		case <-h.alarm.C:
-		case <-h.kick:
+		case <-h.driver.alarm.C:
+		case <-h.driver.kick:
 		case <-h.ctx.Done():
 			return
 		}
@@ -179,19 +186,19 @@ func (h *Host) runPosts() bool {
 // setAlarm sets the driver's alarm to the first timer. An alarm that fires too early is harmless, and setting
 // it costs more than most turns, so it is set only to an earlier time.
 func (h *Host) setAlarm() {
-	if h.alarmAt <= h.clock.now {
-		h.alarmAt = math.MaxInt64 // fired
+	if h.driver.alarmAt <= h.clock.now {
+		h.driver.alarmAt = math.MaxInt64 // fired
 	}
-	if len(h.timers) > 0 && h.timers[0].due < h.alarmAt {
-		h.alarmAt = h.timers[0].due
-		h.alarm.Reset(h.alarmAt.Sub(h.clock.now))
+	if len(h.timers) > 0 && h.timers[0].due < h.driver.alarmAt {
+		h.driver.alarmAt = h.timers[0].due
+		h.driver.alarm.Reset(h.driver.alarmAt.Sub(h.clock.now))
 	}
 }
 
 // wake wakes the driver.
 func (h *Host) wake() {
 	select {
-	case h.kick <- struct{}{}:
+	case h.driver.kick <- struct{}{}:
 	default: // it will wake up anyway
 	}
 }
@@ -224,6 +231,7 @@ func (h *Host) Do(f func()) bool {
 // and none will. It must not be called inside a turn: it would deadlock.
 func (h *Host) Close() {
 	h.posts.close()
+	h.work.close()
 
 	h.loop.Lock()
 	h.down = true
@@ -238,7 +246,7 @@ func (h *Host) Close() {
 	h.loop.Unlock()
 
 	h.cancel()
-	h.alarm.Stop()
+	h.driver.alarm.Stop()
 	h.tasks.Wait()
 }
 

@@ -159,6 +159,9 @@ func (m *mortal) AfterFunc(d time.Duration, f func()) host.Timer {
 	return m.Host.AfterFunc(d, m.guard(f))
 }
 
+// Compute implements host.Host.
+func (m *mortal) Compute(work, done func()) { m.Host.Compute(work, m.guard(done)) }
+
 // severed is the state of a cable that is cut.
 const severed = true
 

@@ -12,7 +12,8 @@
 //	input (datagrams · timer · Post)  →  the turn's callbacks  →  Defer'd closures, in order  →  sends leave
 //
 // A real host may put a batch of datagrams into one turn; a simulated one delivers them one by one.
-// Only Post and Closed may be called from other goroutines.
+// Only Post and Closed may be called from other goroutines. Work that is long for a turn, such as a handshake's cryptography, leaves
+// the loop by Compute, and its result enters it as a turn.
 package host
 
 import (
@@ -73,6 +74,12 @@ type Host interface {
 	Addrs() []netip.Addr
 	// LookupHost resolves a name to IPv4 addresses and calls done on the loop, in a later turn.
 	LookupHost(name string, done func([]netip.Addr, error))
+	// Compute runs work off the loop and then done on the loop, in a later turn. It is for computations that take longer than a turn
+	// should. Until done runs, work has all that it uses for itself: neither the loop nor another computation touches that, and work
+	// does not touch the host, its randomness included. Computations may end in any order, and work may run before Compute returns. A
+	// host computes a few at a time, and the others wait, without a bound: callers have one. On a closed host done does not run, nor
+	// does work, if it has not begun.
+	Compute(work, done func())
 	// Trace passes an event to the observer of this host. It must be cheap without one.
 	Trace(Event)
 }

@@ -81,6 +81,14 @@ func (l *Loop) LookupHost(_ string, done func([]netip.Addr, error)) {
 	l.Post(func() { done(nil, errors.New("portstest: no names")) })
 }
 
+// Compute runs work and done in a later turn.
+func (l *Loop) Compute(work, done func()) {
+	l.Post(func() {
+		work()
+		done()
+	})
+}
+
 // Trace drops events.
 func (l *Loop) Trace(host.Event) {}
 

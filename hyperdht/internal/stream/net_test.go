@@ -138,6 +138,7 @@ func (m *machine) Addrs() []netip.Addr     { return []netip.Addr{m.addr} }
 func (m *machine) LookupHost(string, func([]netip.Addr, error)) {
 	panic("not needed")
 }
+func (m *machine) Compute(_, _ func()) { panic("not needed") }
 
 func (m *machine) Trace(e host.Event) {
 	b, _ := e.AppendText(nil)

@@ -52,9 +52,13 @@ func Run(t *testing.T, newRig func(t *testing.T) Rig) {
 		{"ImpossibleSendsAreLostQuietly", impossibleSends},
 		{"LookupOfALiteralAnswersInALaterTurn", lookupOfLiteral},
 		{"AddrsAreIPv4InAStableOrder", addrsAreStable},
+		{"ComputationsEndInLaterTurns", computationsEndInLaterTurns},
+		{"EachComputationRunsOnce", eachComputationRunsOnce},
+		{"OtherTurnsRunBetweenComputations", otherTurnsRunBetweenComputations},
 		{"GatewayIsOnThisMachinesNetwork", gatewayIsOnTheNetwork},
 		{"RandFillsBuffers", randFills},
 		{"ClosedHostReportsIt", closedHostReportsIt},
+		{"ClosedHostEndsNoComputation", closedHostEndsNoComputation},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, newRig(t)) })
