@@ -1,7 +1,7 @@
 //go:build linux
 
-// Command fleet measures what clients cost a scraper: CPU time and loop latency while many of them register at once, and CPU time
-// and wake-ups while all of them are idle.
+// Command fleet measures what clients cost a scraper: CPU time, loop latency and the time of another client's scrapes while many of them
+// register at once, and CPU time and wake-ups while all of them are idle.
 //
 //	go run ./bench/fleet -clients 300 -idle 30s
 //
@@ -35,8 +35,12 @@ var (
 	settle   = flag.Duration("settle", 10*time.Second, "time between the last registration and the idle phase")
 	idle     = flag.Duration("idle", 20*time.Second, "length of the idle phase")
 	profile  = flag.String("profile", "", "prefix of profiles of the scraper, CPU and heap, two for each phase")
+	procs    = flag.Int("processors", 0, "number of processors of the scraper; all by default")
 	scraping = flag.Bool("scraper", false, "run the scraper, as the child process")
 )
+
+// registrations is the phase in which the clients register.
+const registrations = "registrations"
 
 // patience bounds each phase.
 const patience = 10 * time.Minute
@@ -80,12 +84,15 @@ func measure() error {
 		}
 	}()
 
-	before, err := s.ask("registrations")
+	if err := register(nodes[:1], s.key, probeAlias); err != nil {
+		return err
+	}
+	before, err := s.ask(registrations)
 	if err != nil {
 		return err
 	}
 	begin := time.Now()
-	if err := register(nodes, s.key); err != nil {
+	if err := register(nodes, s.key, aliases()...); err != nil {
 		return err
 	}
 	took := time.Since(begin)
@@ -96,7 +103,8 @@ func measure() error {
 	n := float64(*clients)
 	fmt.Printf("%d clients registered in %.1f s (%.0f/s)\n", *clients, took.Seconds(), n/took.Seconds())
 	fmt.Printf("CPU for each registration: %.3f ms\n", (after.CPU-before.CPU).Seconds()*1000/n)
-	fmt.Printf("loop latency: p50 %v, p99 %v, max %v\n", after.P50, after.P99, after.Max)
+	fmt.Printf("loop latency: %v\n", after.Loop)
+	fmt.Printf("scrape latency: %v\n", after.Scrapes)
 
 	time.Sleep(*settle)
 	if before, err = s.ask("idle"); err != nil {
@@ -132,8 +140,16 @@ func startNodes(dht *node.DHT) (nodes []*dhtprom.Node, err error) {
 	return nodes, nil
 }
 
-// register starts all clients and waits until each of them is registered.
-func register(nodes []*dhtprom.Node, scraper domain.PublicKey) error {
+// aliases returns those of all clients.
+func aliases() (names []string) {
+	for i := range *clients {
+		names = append(names, fmt.Sprintf("client-%05d", i))
+	}
+	return names
+}
+
+// register starts clients and waits until each of them is registered.
+func register(nodes []*dhtprom.Node, scraper domain.PublicKey, aliases ...string) error {
 	secret, err := secret()
 	if err != nil {
 		return err
@@ -141,11 +157,11 @@ func register(nodes []*dhtprom.Node, scraper domain.PublicKey) error {
 	ctx, stop := context.WithTimeout(context.Background(), patience)
 	defer stop()
 	results := make(chan error)
-	for i := range *clients {
+	for i, alias := range aliases {
 		go func() {
-			time.Sleep(*over * time.Duration(i) / time.Duration(*clients))
+			time.Sleep(*over * time.Duration(i) / time.Duration(len(aliases)))
 			c, err := client.Start(context.Background(), nodes[i%len(nodes)], client.Config{
-				Scrapers: []app.ClientScraper{{Key: scraper, Secret: secret}}, Alias: fmt.Sprintf("client-%05d", i),
+				Scrapers: []app.ClientScraper{{Key: scraper, Secret: secret}}, Alias: alias,
 				Func: func(context.Context) (string, error) { return "up 1\n", nil },
 			})
 			if err == nil {
@@ -155,7 +171,7 @@ func register(nodes []*dhtprom.Node, scraper domain.PublicKey) error {
 		}()
 	}
 	var errs []error
-	for range *clients {
+	for range aliases {
 		errs = append(errs, <-results)
 	}
 	return errors.Join(errs...)
@@ -176,6 +192,9 @@ func startScraper(bootstrap string) (*process, error) {
 	}
 	cmd := exec.Command(program, "-scraper", "-profile", *profile, bootstrap)
 	cmd.Stderr = os.Stderr
+	if *procs > 0 {
+		cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", *procs))
+	}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
