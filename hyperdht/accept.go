@@ -34,7 +34,7 @@ func (ic *incoming) firewall(sock host.Socket, from netip.AddrPort) bool {
 		return true
 	}
 	if ic.raw != nil && ic.conn == nil && !ic.raw.First() {
-		return false // it comes again
+		return false // it comes again; or the answer, without which none is the first, is not written yet
 	}
 	path := PathDirect
 	switch {

@@ -11,13 +11,26 @@ import (
 	"github.com/dhtprom/dhtprom/ports/host"
 )
 
-// The handshake of an incoming attempt: message 1 is read, and message 2 written.
+// The handshake of an incoming attempt: message 1 is read, and message 2 written. The Diffie-Hellman operations of both leave the loop, and
+// the attempt may be dropped meanwhile: evicted, or with its server.
 
-// read reads message 1, asks the firewall and, if both agree, prepares the answer.
+// read begins to read message 1.
 func (ic *incoming) read() {
+	ic.become(incomingReading)
+	hs := noise.NewResponder(ic.s.cfg.Keys, ic.s.p.drawn())
+	message1 := []byte(ic.key)
+	var plain []byte
+	var err error
+	ic.s.p.intake.compute(func() { plain, err = hs.ReadMessage(message1) }, func() {
+		if ic.in(incomingReading) {
+			ic.readDone(hs, plain, err)
+		}
+	})
+}
+
+// readDone asks the firewall about a caller and, if it agrees, prepares the answer. err is that of reading message 1.
+func (ic *incoming) readDone(hs *noise.Handshake, plain []byte, err error) {
 	p := ic.s.p
-	hs := noise.NewResponder(ic.s.cfg.Keys, p.host.Rand())
-	plain, err := hs.ReadMessage([]byte(ic.key))
 	if err != nil {
 		p.stats.HandshakesInvalid++
 		ic.refuse()
@@ -40,6 +53,7 @@ func (ic *incoming) read() {
 		ic.s.forget(ic) // so that it may come again
 		return
 	}
+	p.intake.again(ic, ic.other)
 	if later := ic.s.cfg.AdmitLater; later != nil {
 		ic.ask(later, hs)
 		return
@@ -78,7 +92,18 @@ func (ic *incoming) refuse() {
 	ic.decide(nil)
 }
 
-// answer writes message 2 and chooses the path that the NATs of both sides allow.
+// draft is message 2 while it is written.
+type draft struct {
+	hs      *noise.Handshake
+	refusal wire.PayloadError
+	isOpen  bool             // the state of this node in it
+	local   []netip.AddrPort // our addresses, as far as the caller may know them
+
+	reply []byte
+	err   error
+}
+
+// answer begins to write message 2.
 func (ic *incoming) answer(hs *noise.Handshake, local []netip.AddrPort) {
 	p := ic.s.p
 	refusal := wire.ErrorNone
@@ -97,19 +122,31 @@ func (ic *incoming) answer(hs *noise.Handshake, local []netip.AddrPort) {
 		ic.choose(p, relays)
 	}
 	public, isOpen := p.rpc.RemoteAddr()
-	reply, err := hs.WriteMessage(ic.message2(refusal, public, isOpen, local))
-	if err != nil {
+	payload := ic.message2(refusal, public, isOpen, local)
+	d := &draft{hs: hs, refusal: refusal, isOpen: isOpen, local: local}
+	ic.become(incomingAnswering)
+	p.intake.compute(func() { d.reply, d.err = hs.WriteMessage(payload) }, func() {
+		if ic.in(incomingAnswering) {
+			ic.written(d)
+		}
+	})
+}
+
+// written sends message 2 and chooses the path that the NATs of both sides allow.
+func (ic *incoming) written(d *draft) {
+	p := ic.s.p
+	if d.err != nil {
 		p.stats.HandshakesInvalid++
 		ic.refuse()
 		return
 	}
-	keys, _ := hs.Result()
+	keys, _ := d.hs.Result()
 	ic.keys = &keys
 	if ic.raw != nil {
 		ic.raw.Expect(secret.Opening(secret.Initiator, keys))
 	}
-	defer ic.decide(reply)
-	if refusal != wire.ErrorNone {
+	defer ic.decide(d.reply)
+	if d.refusal != wire.ErrorNone {
 		ic.settle()
 		return
 	}
@@ -138,7 +175,7 @@ func (ic *incoming) answer(hs *noise.Handshake, local []netip.AddrPort) {
 		}
 		return
 	}
-	ic.relayLater = !ic.eager && !isOpen && !ic.s.cfg.NeverPunch
+	ic.relayLater = !ic.eager && !d.isOpen && !ic.s.cfg.NeverPunch
 	switch {
 	case ic.relayLater:
 	case ic.mayJoinRelay():
@@ -147,11 +184,11 @@ func (ic *incoming) answer(hs *noise.Handshake, local []netip.AddrPort) {
 		ic.holdRelay()
 	}
 	switch {
-	case ic.onSameLAN(local):
+	case ic.onSameLAN(d.local):
 		// The caller comes over the LAN or punches. The answer names our normal mapping, not the puncher's,
 		// so that the caller sees that we share a public address.
 		ic.setupPuncher()
-	case !isOpen && !ic.s.cfg.NeverPunch:
+	case !d.isOpen && !ic.s.cfg.NeverPunch:
 		ic.viaPunch = ic.setupPuncher()
 	}
 	ic.become(incomingWaiting)

@@ -45,6 +45,12 @@ func peeringBounds() []bound.Bound {
 			Counter: "dhtprom_handshakes_refused_total{reason=\"queue\"}",
 		},
 		{
+			Name: "hyperdht.maxComputing", What: "messages of handshakes that are read and written off the loop, before a further one is read",
+			Scope: bound.InAll, Limit: bound.Count(maxComputing), Policy: bound.Wait,
+			Reason:  "work for all processors until the next turn; others wait where they are dropped by address and relay",
+			Counter: "dhtprom_handshakes_read_total",
+		},
+		{
 			Name: "hyperdht.AdmissionPatience", What: "time that a caller waits for the decision of an application that decides later",
 			Scope: bound.PerAttempt, Limit: bound.Time(AdmissionPatience), Policy: bound.DropNew,
 			Reason: "callers give up after four seconds",

@@ -65,6 +65,7 @@ type dialState uint8
 
 const (
 	dialStarting dialState = iota
+	dialGreeting
 	dialFinding
 	dialSearching
 	dialPassive
@@ -77,9 +78,10 @@ const (
 var dialTable = &table[dialState]{Name: "connector", States: []rule[dialState]{
 	dialStarting: {
 		Name: "starting", Why: "waits for our own node to enter the network",
-		Next: []dialState{dialFinding, dialOver},
+		Next: []dialState{dialGreeting, dialOver},
 	},
-	dialFinding: {Name: "finding", Limit: findLimit, Next: []dialState{dialSearching, dialOver}},
+	dialGreeting: {Name: "greeting", Why: "the host ends each computation", Next: []dialState{dialFinding, dialOver}},
+	dialFinding:  {Name: "finding", Limit: findLimit, Next: []dialState{dialSearching, dialOver}},
 	dialSearching: {
 		Name: "searching", Limit: wayLimit,
 		Next: []dialState{dialPassive, dialRacing, dialOver},
@@ -141,7 +143,7 @@ func (p *peering) connect(remote id.PublicKey, opts ConnectOptions) *Connection 
 	c := &connector{
 		p: p, conn: conn, opts: opts, remote: remote, target: remote.Target(),
 		group:    p.rpc.NewCallGroup(),
-		greeting: greeting{noise: noise.NewInitiator(keys, remote, p.host.Rand())},
+		greeting: greeting{noise: noise.NewInitiator(keys, remote, p.drawn())},
 	}
 	c.begin(p.account, dialTable, dialStarting, c.passed)
 	c.raw = p.cfg.Streams.New(c.firewall)
@@ -158,15 +160,25 @@ func (p *peering) connect(remote id.PublicKey, opts ConnectOptions) *Connection 
 
 func (c *connector) note(e AttemptEvent) { c.conn.attemptTrace.note(e) }
 
-// greet writes message 1, and reports whether that has succeeded.
-func (c *connector) greet() bool {
-	c.become(dialFinding)
+// greet writes message 1, and begins to look for the server then.
+func (c *connector) greet(begin func()) {
+	c.become(dialGreeting)
 	c.note(AttemptEvent{Step: AttemptStarted})
-	err := c.prepare()
-	if err != nil {
-		c.fail(err)
-	}
-	return err == nil
+	hs, payload := c.noise, c.prepare()
+	var message []byte
+	var err error
+	c.p.host.Compute(func() { message, err = hs.WriteMessage(payload) }, func() {
+		if !c.in(dialGreeting) {
+			return
+		}
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		c.message = message
+		c.become(dialFinding)
+		begin()
+	})
 }
 
 // search tries the stored route, then the known relays, then a query.
@@ -184,8 +196,8 @@ func (c *connector) search() {
 	c.find()
 }
 
-// prepare writes message 1, whose payload describes this node to the server.
-func (c *connector) prepare() error {
+// prepare returns the payload of message 1, which describes this node to the server.
+func (c *connector) prepare() []byte {
 	m := wire.NoisePayload{
 		Version:      1,
 		UDX:          &wire.UDXInfo{ReusableSocket: c.opts.ReusableSocket, ID: c.raw.ID()},
@@ -204,7 +216,7 @@ func (c *connector) prepare() error {
 		c.choose(c.p, c.opts.RelayThrough)
 	}
 	m.RelayThrough = c.named()
-	return c.write(m)
+	return m.Append(nil)
 }
 
 // fail ends the search for ways. It closes the connection unless a way that was found, or a relay, may still carry it.

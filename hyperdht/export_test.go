@@ -1,7 +1,19 @@
 package hyperdht
 
+import "net/netip"
+
 // WriteRaw sends bytes on the stream below the encryption, as a peer that keeps to no protocol may.
 func (c *Connection) WriteRaw(b []byte) { c.raw.Write(b) }
+
+// CallersThrough returns how many callers of the server count for a relay.
+func (s *Server) CallersThrough(relay netip.Addr) (n int) {
+	for _, h := range s.incoming {
+		if h != nil && h.origin.relay == relay {
+			n++
+		}
+	}
+	return n
+}
 
 // ConnectionState is the state of a connection.
 type ConnectionState uint8

@@ -130,10 +130,8 @@ func callerPayload() wire.NoisePayload {
 
 // request sends a request of a command to a node, and returns the value of the answer that comes soon, nil for none.
 func (c *fakeCaller) request(to netip.AddrPort, command uint64, value []byte) []byte {
-	c.tid++
 	c.got = nil
-	target := keysOf(answererKey).Public.Target()
-	c.send(to, wire.Request{TID: c.tid, To: to, Command: command, Target: &target, Value: value}.Append(nil))
+	c.ask(to, command, value)
 	c.l.run(200 * time.Millisecond)
 	for _, b := range c.got {
 		if r, err := wire.ParseResponse(b); err == nil && r.TID == c.tid {
@@ -144,6 +142,13 @@ func (c *fakeCaller) request(to netip.AddrPort, command uint64, value []byte) []
 		}
 	}
 	return nil
+}
+
+// ask sends a request of a command to a node.
+func (c *fakeCaller) ask(to netip.AddrPort, command uint64, value []byte) {
+	c.tid++
+	target := keysOf(answererKey).Public.Target()
+	c.send(to, wire.Request{TID: c.tid, To: to, Command: command, Target: &target, Value: value}.Append(nil))
 }
 
 // write makes message 1 of a payload.

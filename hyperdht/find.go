@@ -1,6 +1,7 @@
 package hyperdht
 
 import (
+	"bytes"
 	"net/netip"
 	"slices"
 
@@ -178,39 +179,74 @@ func (c *connector) attempt(node netip.AddrPort, sock host.Socket, done func()) 
 		To: node, Command: wire.CmdPeerHandshake, Target: &c.target, Value: req.Append(nil),
 		Socket: sock, Follows: true, Group: c.group, Peer: slices.Contains(c.known.addrs, node),
 	}, func(r rpc.Reply, err error) {
-		if c.in(dialFinding) {
-			if err == nil {
-				err = c.receiveHandshake(node, sock, r)
-			}
-			if err != nil {
-				c.note(AttemptEvent{Step: AttemptUnanswered, Node: node, Err: err})
-			}
+		if err != nil {
+			c.unanswered(node, err)
+			done()
+			return
 		}
-		done()
+		c.receiveHandshake(node, sock, r, done)
 	})
 }
 
-// receiveHandshake handles an answer to message 1. An invalid one only fails its attempt, with an error: the Noise
-// state stays valid for the others, so a lying relay cannot prevent a connection.
-func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rpc.Reply) error {
+// unanswered records that an attempt has failed, unless the handshake is done.
+func (c *connector) unanswered(node netip.AddrPort, err error) {
+	if c.in(dialFinding) {
+		c.note(AttemptEvent{Step: AttemptUnanswered, Node: node, Err: err})
+	}
+}
+
+// receiveHandshake reads an answer to message 1, and calls done once that has been handled. An invalid one only fails its attempt: the
+// Noise state stays valid for the others, so a lying relay cannot prevent a connection.
+func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rpc.Reply, done func()) {
 	m, err := wire.ParseHandshake(r.Value)
 	if err != nil || m.Mode != wire.Reply || r.From != node || len(m.Noise) == 0 {
-		c.p.stats.HandshakesInvalid++
-		return ErrBadHandshakeReply
+		c.badReply(node)
+		done()
+		return
 	}
-	plain, err := c.noise.ReadMessage(m.Noise)
-	if err != nil {
+	hs, message2 := c.noise, bytes.Clone(m.Noise)
+	r.Value, m.Noise = nil, nil // borrowed for this turn
+	c.replies.add(func() {
+		var plain []byte
+		var err error
+		read := func() {
+			switch {
+			case !c.in(dialFinding): // another answer was the first, or the dial has ended
+			case err != nil:
+				c.badReply(node)
+			default:
+				c.handshakeDone(sock, r, m.PeerAddr, plain)
+			}
+			done()
+			c.replies.next()
+		}
+		if !c.in(dialFinding) {
+			read()
+			return
+		}
+		c.p.host.Compute(func() { plain, err = hs.ReadMessage(message2) }, read)
+	})
+}
+
+// badReply counts an invalid answer.
+func (c *connector) badReply(node netip.AddrPort) {
+	if c.in(dialFinding) {
 		c.p.stats.HandshakesInvalid++
-		return ErrBadHandshakeReply
+		c.unanswered(node, ErrBadHandshakeReply)
 	}
+}
+
+// handshakeDone begins to look for a way to a server that has answered: r is the answer, plain its payload, and seen the server's address
+// as the node that answered sees it, invalid if that is the server itself. sock is the one that sent message 1, nil for the main one.
+func (c *connector) handshakeDone(sock host.Socket, r rpc.Reply, seen netip.AddrPort, plain []byte) {
 	payload, err := wire.ParseNoisePayload(plain)
 	switch {
 	case err != nil || payload.Version != 1 || payload.Error == wire.ErrorVersionMismatch:
 		c.fail(ErrServerIncompatible)
-		return nil
+		return
 	case payload.Error != wire.ErrorNone || payload.UDX == nil:
 		c.fail(ErrServerError)
-		return nil
+		return
 	}
 	c.result, _ = c.noise.Result()
 	c.raw.Expect(secret.Opening(secret.Responder, c.result))
@@ -218,8 +254,8 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 	c.become(dialSearching)
 	c.conn.answered = true
 	c.stopHeadStart()
-	c.take(payload, node, r.To, m.PeerAddr)
-	c.note(AttemptEvent{Step: AttemptAnswered, Node: node, Addr: c.serverAddr, Seen: r.To, Theirs: kindOf(payload.Firewall)})
+	c.take(payload, r.From, r.To, seen)
+	c.note(AttemptEvent{Step: AttemptAnswered, Node: r.From, Addr: c.serverAddr, Seen: r.To, Theirs: kindOf(payload.Firewall)})
 	c.endQuery()
 	c.race = race{conn: c.conn, raw: c.raw, remoteID: payload.UDX.ID}
 	c.conn.onProof = c.proven
@@ -232,15 +268,14 @@ func (c *connector) receiveHandshake(node netip.AddrPort, sock host.Socket, r rp
 		c.early.path = c.pathOf(c.early.sock, c.early.to) // of which more is known now
 		c.answeredOn(*c.early)
 		c.conn.ways.leave(WayUnneeded, PathLAN, PathDirect, PathPunched)
-	case !m.PeerAddr.IsValid() && c.opts.Paths != RelayOnly:
+	case !seen.IsValid() && c.opts.Paths != RelayOnly:
 		if sock == nil {
 			sock = c.p.rpc.Socket()
 		}
 		c.relayLater()
 		c.conn.ways.leave(WayUnneeded, PathLAN, PathPunched)
-		c.found(way{sock, node, PathDirect})
+		c.found(way{sock, r.From, PathDirect})
 	default:
 		c.findPath()
 	}
-	return nil
 }

@@ -43,8 +43,10 @@ type incomingState uint8
 const (
 	incomingArrived incomingState = iota
 	incomingQueued
+	incomingReading
 	incomingAsking
 	incomingPreparing
+	incomingAnswering
 	incomingWaiting
 	incomingPunching
 	incomingBusy
@@ -57,10 +59,11 @@ const (
 var incomingTable = &table[incomingState]{Name: "caller", States: []rule[incomingState]{
 	incomingArrived: {
 		Name: "arrived", Why: "is queued, read or dropped in the same turn",
-		Next: []incomingState{incomingQueued, incomingAsking, incomingPreparing, incomingRemembered, incomingForgotten},
+		Next: []incomingState{incomingQueued, incomingReading, incomingForgotten},
 	},
-	incomingQueued: {
-		Name: "queued", Limit: callerPatience,
+	incomingQueued: {Name: "queued", Limit: callerPatience, Next: []incomingState{incomingReading, incomingForgotten}},
+	incomingReading: {
+		Name: "reading", Why: "the host ends each computation",
 		Next: []incomingState{incomingAsking, incomingPreparing, incomingRemembered, incomingForgotten},
 	},
 	incomingAsking: {
@@ -69,6 +72,10 @@ var incomingTable = &table[incomingState]{Name: "caller", States: []rule[incomin
 	},
 	incomingPreparing: {
 		Name: "preparing", Limit: localValidation, EndedBy: "the check of our own addresses",
+		Next: []incomingState{incomingAnswering, incomingRemembered, incomingForgotten},
+	},
+	incomingAnswering: {
+		Name: "answering", Why: "as for reading",
 		Next: []incomingState{incomingWaiting, incomingRemembered, incomingForgotten},
 	},
 	incomingWaiting: {
@@ -116,7 +123,7 @@ func (ic *incoming) settled() bool { return ic.in(incomingRemembered, incomingFo
 
 // answered calls f once the reply, or that there will be none, is known.
 func (ic *incoming) answered(f func()) {
-	if !ic.in(incomingArrived, incomingQueued, incomingAsking, incomingPreparing) {
+	if !ic.in(incomingArrived, incomingQueued, incomingReading, incomingAsking, incomingPreparing, incomingAnswering) {
 		f()
 		return
 	}

@@ -36,6 +36,8 @@ type intake struct {
 	busy    host.Instant            // the turn in which handshakes were read last
 	served  int                     // how many in that turn
 
+	computing int // messages that are read or written off the loop
+
 	remembered  []*incoming // settled attempts, the oldest first; some are forgotten already
 	remembering int
 }
@@ -72,6 +74,7 @@ func newIntake(p *peering) *intake {
 // admission holds the places at which the intake counts a caller.
 type admission struct {
 	origin     origin
+	other      origin // through which the handshake came again while it was read; the zero origin for none
 	tokens     tokens
 	queued     *bound.Item[*incoming] // set once it waited to be read
 	lined      *bound.Item[*incoming] // likewise, with its relay
@@ -238,14 +241,15 @@ func (in *intake) turnAway(gone *bound.Item[*incoming], comes *incoming) {
 	}
 }
 
-// serve reads the handshakes of waiting callers, as long as there are tokens, and a few in one turn: they take half a millisecond
-// each, and a batch of datagrams may be a turn and have dozens of them, while scrapes wait.
+// serve reads the handshakes of waiting callers, as long as there are tokens and not too many computations under way, and a few in one
+// turn: a host with one processor computes within the turn, a batch of datagrams may be a turn and have dozens of handshakes, and scrapes
+// wait.
 func (in *intake) serve() {
 	now := in.p.host.Now()
 	if in.busy != now {
 		in.busy, in.served = now, 0
 	}
-	for in.waiting.Len() > 0 && !in.all.Empty(now) && in.served < handshakesPerTurn {
+	for in.waiting.Len() > 0 && !in.all.Empty(now) && in.served < handshakesPerTurn && in.computing < maxComputing {
 		h, _ := in.waiting.Next()
 		in.leaveLine(h)
 		in.all.Take(now)
@@ -261,6 +265,15 @@ func (in *intake) serve() {
 	default:
 		in.turn.Reset(wait)
 	}
+}
+
+// compute has a message of a handshake read or written off the loop.
+func (in *intake) compute(work, done func()) {
+	in.computing++
+	in.p.host.Compute(work, func() {
+		in.computing--
+		done()
+	})
 }
 
 // hold counts a caller that was read and admitted. It reports false if there is no room for it.
@@ -307,6 +320,8 @@ func (in *intake) again(h *incoming, o origin) {
 		return
 	}
 	switch {
+	case h.in(incomingReading) && h.held == nil:
+		h.other = o
 	case h.queued != nil && h.queued.Held():
 		if before := h.origin; before.seen && in.lineOf(o)+1 >= in.lineOf(before) || !in.settle(h, o) {
 			return

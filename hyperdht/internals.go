@@ -84,8 +84,10 @@
 //
 // Connector:
 //
-//	starting   -       ──▶ finding, over
+//	starting   -       ──▶ greeting, over
 //	           (no limit: waits for our own node to enter the network)
+//	greeting   -       ──▶ finding, over
+//	           (no limit: the host ends each computation)
 //	finding    5m0s    ──▶ searching, over
 //	searching  2m0s    ──▶ passive, racing, over
 //	passive    10s     ──▶ searching, racing, over
@@ -112,12 +114,16 @@
 //
 // Caller:
 //
-//	arrived     -       ──▶ queued, asking, preparing, remembered, forgotten
+//	arrived     -       ──▶ queued, reading, forgotten
 //	            (no limit: is queued, read or dropped in the same turn)
-//	queued      4s      ──▶ asking, preparing, remembered, forgotten
+//	queued      4s      ──▶ reading, forgotten
+//	reading     -       ──▶ asking, preparing, remembered, forgotten
+//	            (no limit: the host ends each computation)
 //	asking      4s      ──▶ preparing, remembered, forgotten
-//	preparing   500ms   ──▶ waiting, remembered, forgotten
+//	preparing   500ms   ──▶ answering, remembered, forgotten
 //	            (ended by the check of our own addresses)
+//	answering   -       ──▶ waiting, remembered, forgotten
+//	            (no limit: as for reading)
 //	waiting     10s     ──▶ punching, busy, joining, relayed, remembered, forgotten
 //	punching    1m10.2s ──▶ joining, remembered, forgotten
 //	            (ended by the puncher)

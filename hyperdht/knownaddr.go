@@ -31,12 +31,12 @@ func (c *connector) enter() {
 	switch {
 	case !c.knows():
 		c.p.rpc.WhenBootstrapped(func() {
-			if !c.over() && c.greet() {
-				c.search()
+			if !c.over() {
+				c.greet(c.search)
 			}
 		})
-	case !c.over() && c.greet():
-		c.tryKnown()
+	case !c.over():
+		c.greet(c.tryKnown)
 	}
 }
 

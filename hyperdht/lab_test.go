@@ -1,6 +1,7 @@
 package hyperdht_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net/netip"
@@ -34,6 +35,7 @@ type actor struct {
 	host   *simnet.Host
 	router *simnet.Router // nil on a public address
 	node   *hyperdht.Node
+	computations
 }
 
 // place is the location of an actor.
@@ -141,7 +143,7 @@ func (l *lab) start(name string, h *simnet.Host, r *simnet.Router, cfg hyperdht.
 	if r != nil && l.log.names[r.Addr()] == "" {
 		l.log.names[r.Addr()] = name
 	}
-	h.Do(func() { a.node = node(l.t, watchedHost{h, l.log}, cfg) })
+	h.Do(func() { a.node = node(l.t, watchedHost{h, l.log, &a.computations}, cfg) })
 	return a
 }
 
@@ -150,6 +152,7 @@ func (l *lab) start(name string, h *simnet.Host, r *simnet.Router, cfg hyperdht.
 type watchedHost struct {
 	*simnet.Host
 	log *transcript
+	*computations
 }
 
 func (h watchedHost) Rand() io.Reader { return watchedRand{h.Host.Rand(), h.log} }
@@ -175,6 +178,9 @@ func (r watchedRand) Read(b []byte) (int, error) {
 	n, err := r.Reader.Read(b)
 	if n == len(r.log.draws[0]) {
 		r.log.draws = append(r.log.draws, [32]byte(b))
+	}
+	if n == 4 {
+		r.log.lastID = binary.LittleEndian.Uint32(b)
 	}
 	return n, err
 }

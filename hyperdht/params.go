@@ -87,6 +87,10 @@ const (
 	// further ones: together above handshakePace.
 	handshakesPerTurn = 4
 	handshakesPause   = time.Millisecond
+	// maxComputing is the number of messages of callers that are read and written off the loop at a time, and above which no further caller
+	// is read: enough for the workers of a host until the next turn. Those that are admitted are answered all the same, of which there are
+	// maxCallers.
+	maxComputing = 16
 	// keepAliveSlots is the number of slots of a keep-alive interval: ten in a second. keepAliveSlack is longer than a retransmission
 	// of the peer's message takes.
 	keepAliveSlots = 50

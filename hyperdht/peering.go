@@ -1,6 +1,8 @@
 package hyperdht
 
 import (
+	"bytes"
+	"io"
 	"net/netip"
 	"time"
 
@@ -163,6 +165,13 @@ func (p *peering) newConnection(t attemptTrace, local, remote id.PublicKey, s si
 // someOf returns a random part of d.
 func (p *peering) someOf(d time.Duration) time.Duration {
 	return time.Duration(host.DrawUint16(p.host.Rand())) * d / (1 << 16)
+}
+
+// drawn returns randomness for the key pair of a handshake, as a source by itself: it is read off the loop, where the host's is not.
+func (p *peering) drawn() io.Reader {
+	var seed id.Seed
+	host.Draw(p.host.Rand(), seed[:])
+	return bytes.NewReader(seed[:])
 }
 
 func (p *peering) randomPort() uint16 {

@@ -194,7 +194,7 @@ func TestClosedServerKeepsSecondWays(t *testing.T) {
 
 // A path that takes longer than the pause between two questions is not taken for a quick one when the answer to the first question comes
 // right after the second: the connection stays on the relay until the path is as it was. Answers of earlier versions do not name their
-// question.
+// question, so that it may return there if the pause happens to be as long as the path: twice in 20 minutes, since it then waits longer.
 func TestSlowPathIsNotReturnedTo(t *testing.T) {
 	for _, delay := range []time.Duration{900 * time.Millisecond, time.Second, 2 * time.Second} {
 		slowPathIsNotReturnedTo(t, delay, thisVersion)
@@ -224,8 +224,14 @@ func slowPathIsNotReturnedTo(t *testing.T, delay time.Duration, v version) {
 	l.dialler.host.Do(func() { c.OnPath(func() { told = append(told, c.Path()) }) })
 	l.net.SetLink(l.dialler.host, l.answerer.host, simnet.Link{Delay: delay})
 	l.run(20 * time.Minute)
-	if want := []hyperdht.Path{hyperdht.PathRelayed}; !slices.Equal(told, want) {
-		t.Errorf("%v longer, this version %v: %v, want %v", delay, v, told, want)
+	returns := 0
+	for _, path := range told {
+		if path != hyperdht.PathRelayed {
+			returns++
+		}
+	}
+	if len(told) == 0 || told[0] != hyperdht.PathRelayed || c.Path() != hyperdht.PathRelayed || returns > 0 && v == thisVersion || returns > 2 {
+		t.Errorf("%v longer, this version %v: %v, want [relayed]", delay, v, told)
 	}
 	l.net.SetLink(l.dialler.host, l.answerer.host, simnet.Link{Delay: hop})
 	l.run(time.Minute)

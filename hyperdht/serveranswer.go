@@ -11,15 +11,37 @@ import (
 
 // greeting is our side of a dial's handshake.
 type greeting struct {
-	noise   *noise.Handshake
-	message []byte // message 1, the same for all attempts
-	public  bool   // message 1 says that we are reachable
+	noise   *noise.Handshake // while a message is computed, it is the computation's
+	message []byte           // message 1, the same for all attempts
+	public  bool             // message 1 says that we are reachable
+	replies replies
 }
 
-// write makes message 1.
-func (g *greeting) write(m wire.NoisePayload) (err error) {
-	g.message, err = g.noise.WriteMessage(m.Append(nil))
-	return err
+// replies are answers to message 1, which are read off the loop, one after the other: each may be forged, and the first good one ends the
+// handshake. There is one for each attempt at most.
+type replies struct {
+	reading bool
+	waiting []func()
+}
+
+// add begins to read a reply, now or when those before it have been read.
+func (r *replies) add(read func()) {
+	if r.reading {
+		r.waiting = append(r.waiting, read)
+		return
+	}
+	r.reading = true
+	read()
+}
+
+// next begins to read the next reply.
+func (r *replies) next() {
+	r.reading = false
+	if len(r.waiting) > 0 {
+		read := r.waiting[0]
+		r.waiting = r.waiting[1:]
+		r.add(read)
+	}
 }
 
 // serverAnswer is the answer to a dial's handshake.

@@ -58,6 +58,7 @@ type transcript struct {
 
 	// How it decrypts.
 	draws      [][32]byte // of randomness, by all actors; the first is none
+	lastID     uint32     // the last draw of 4 bytes, as those of streams' ids
 	handshakes []*tappedHandshake
 
 	// What it leaves out.

@@ -24,7 +24,7 @@ type randomly struct {
 // Links, registrations and goodbyes go through the states of the tables and no others, whatever the sides do.
 func TestMachinesKeepToTheTables(t *testing.T) {
 	machines := dht.WatchMachines(t)
-	for seed := range uint64(4) {
+	for seed := range uint64(6) {
 		anyConversation(t, seed, machines)
 	}
 }
@@ -180,6 +180,9 @@ func (r *randomly) step() {
 			}
 		})
 	case 8:
+		if r.IntN(2) == 0 { // a registration that may be held back until the session is closed
+			r.client.host.Do(func() { r.registerSet(dial) })
+		}
 		if i := len(r.sessions) - 1; i >= 0 {
 			r.scraper.host.Do(func() { r.sessions[i].Close(nil) })
 			r.sessions = r.sessions[:i]

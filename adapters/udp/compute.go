@@ -68,7 +68,18 @@ func (h *Host) Compute(work, done func()) {
 		h.Post(done)
 		return
 	}
-	if h.work.add(func() { work(); h.Post(done) }, spare) {
+	if h.work.add(func() { work(); h.finish(done) }, spare) {
 		h.tasks.Go(h.work.run)
+	}
+}
+
+// finish posts done. The worker runs it if the loop is free, and what done computes next: that takes no wake-up.
+func (h *Host) finish(done func()) {
+	switch {
+	case !h.posts.add(done): // the holder of the loop, or the driver, runs it
+	case !h.loop.TryLock():
+		h.wake()
+	case h.entered():
+		h.leave()
 	}
 }

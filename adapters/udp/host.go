@@ -114,6 +114,11 @@ func (h *Host) drive() {
 // enter takes the loop. It returns false, without taking the loop, if the host is closed.
 func (h *Host) enter() bool {
 	h.loop.Lock()
+	return h.entered()
+}
+
+// entered begins to hold the loop, whose lock has been taken.
+func (h *Host) entered() bool {
 	if h.down {
 		h.loop.Unlock()
 		return false
