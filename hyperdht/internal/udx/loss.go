@@ -25,7 +25,7 @@ type lossDetection struct {
 	hidden        Seq
 }
 
-// afterTimeout is what has followed the last timeout; see heard.
+// afterTimeout is the state since the last timeout; see heard.
 type afterTimeout uint8
 
 const (

@@ -71,7 +71,7 @@ func run(args []string, out io.Writer) error {
 	return set.others(out, self)
 }
 
-// world is what is played.
+// world is a scenario and its sizes.
 type world struct {
 	Scenario       string
 	Nodes, Clients int // 0: as many as the scenario has
