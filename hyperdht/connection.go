@@ -244,10 +244,11 @@ func (c *Connection) start(raw *stream.Stream, keys noise.Result, path Path) {
 	raw.Write(c.sec.AppendHeader(c.frame[:0]))
 	pending := c.unqueue()
 	more := true
-	for _, msg := range pending {
+	c.beginFlushes(0)
+	for i, msg := range pending {
 		more = c.write(msg)
+		c.beginFlushes(i + 1)
 	}
-	c.beginFlushes()
 	c.p.host.Defer(func() { c.tell(&c.handlers.start) })
 	c.armKeepAlive()
 	if c.ending {

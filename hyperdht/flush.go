@@ -5,6 +5,7 @@ import "slices"
 // flushCall is a call of Connection.Flush.
 type flushCall struct {
 	done   func(error) // nil if the call was cancelled
+	after  int         // number of queued messages that it waits for, before there is a path
 	cancel func()      // stops the wait of the stream; nil before there is one
 }
 
@@ -13,7 +14,7 @@ type flushCall struct {
 // that comes first: what has arrived is not known. Unordered messages are not waited for. cancel makes done not run; it has no effect
 // later.
 func (c *Connection) Flush(done func(error)) (cancel func()) {
-	f := &flushCall{done: done}
+	f := &flushCall{done: done, after: len(c.pending)}
 	switch {
 	case c.closed:
 		c.p.host.Defer(func() { f.end(c.err) }) // nil after the end of both sides: the peer has everything
@@ -41,11 +42,11 @@ func (c *Connection) begin(f *flushCall) {
 	})
 }
 
-// beginFlushes begins the waits of calls from before there was a path.
-func (c *Connection) beginFlushes() {
-	flushes := c.flushes
-	c.flushes = nil
-	for _, f := range flushes {
+// beginFlushes begins the waits of calls from before there was a path, once the stream has so many of the messages that were queued.
+func (c *Connection) beginFlushes(written int) {
+	for len(c.flushes) > 0 && c.flushes[0].after <= written {
+		f := c.flushes[0]
+		c.flushes = c.flushes[1:]
 		c.begin(f)
 	}
 }

@@ -174,3 +174,74 @@ func TestFlushOfAConnectionThatEndsInOrder(t *testing.T) {
 		t.Errorf("closed %v, %+v, later %+v", tk.dialled.Closed(), f, later)
 	}
 }
+
+// What is sent after a flush does not hold it up, also before there is a path.
+func TestFlushDoesNotWaitForWhatIsSentLater(t *testing.T) {
+	tk := newTalk(t, func(tk *talk) { tk.accepted.OnOpen(tk.accepted.Pause) })
+	var nothing, first, all *flushed
+	tk.dialler.host.Do(func() {
+		tk.dialled = tk.dialler.node.Connect(keysOf(answererKey).Public, hyperdht.ConnectOptions{})
+		nothing, _ = tk.flush(tk.dialled)
+		tk.dialled.Send([]byte("early"))
+		first, _ = tk.flush(tk.dialled)
+		for range 200 {
+			tk.dialled.Send(make([]byte, 60_000)) // more than the peer takes unread
+		}
+		all, _ = tk.flush(tk.dialled)
+	})
+	tk.run(20 * time.Second)
+	if *nothing != (flushed{over: true}) || *first != (flushed{over: true}) || all.over {
+		t.Errorf("%v, %v, %v; %v", *nothing, *first, *all, all.err)
+	}
+	tk.at(tk.accepted.Resume)
+	tk.run(20 * time.Second)
+	if *all != (flushed{over: true}) {
+		t.Errorf("once all is read: %+v", all)
+	}
+}
+
+// The handler of a flush may end what it belongs to, and other flushes.
+func TestFlushHandlersMayEndEverything(t *testing.T) {
+	for name, end := range map[string]func(*talk){
+		"destroy":      func(tk *talk) { tk.dialled.Destroy(nil) },
+		"close":        func(tk *talk) { tk.dialled.Close() },
+		"close node":   func(tk *talk) { tk.dialler.node.Close(nil) },
+		"suspend node": func(tk *talk) { tk.dialler.node.Suspend(nil) },
+		"send":         func(tk *talk) { tk.dialled.Send([]byte("more")) },
+		"flush":        func(tk *talk) { tk.dialled.Flush(nil)() },
+	} {
+		for _, path := range []bool{true, false} {
+			tk := newTalk(t, func(tk *talk) { tk.accepted.OnEnd(tk.accepted.End) })
+			if path {
+				tk.connect()
+				tk.run(time.Second)
+			}
+			first, closed, after := 0, 0, 0
+			var second, third *flushed
+			tk.dialler.host.Do(func() {
+				if !path {
+					tk.dialled = tk.dialler.node.Connect(keysOf(answererKey).Public, hyperdht.ConnectOptions{})
+				}
+				tk.dialled.OnClose(func(error) {
+					closed++
+					tk.dialled.Flush(func(error) { after++ })
+				})
+				var cancel func()
+				tk.dialled.Send([]byte("a"))
+				tk.dialled.Flush(func(error) {
+					first++
+					cancel()
+					end(tk)
+					third, _ = tk.flush(tk.dialled)
+				})
+				cancel = tk.dialled.Flush(func(error) { t.Errorf("%s: a cancelled flush has ended", name) })
+				tk.dialled.Send(make([]byte, 200_000))
+				second, _ = tk.flush(tk.dialled)
+			})
+			tk.run(time.Minute)
+			if first != 1 || !second.over || third == nil || !third.over || closed != after || size(tk.dialler.node, "streams with flushes") != 0 {
+				t.Errorf("%s, with a path %v: %d, %+v, %+v, closed %d, %d", name, path, first, second, third, closed, after)
+			}
+		}
+	}
+}
