@@ -184,7 +184,8 @@ func (c *Connection) End() {
 	}
 }
 
-// Pause stops the delivery of messages; what arrives meanwhile closes the receive window.
+// Pause stops the delivery of messages; what arrives meanwhile closes the receive window. Pause from OnOpen on: an incoming connection
+// that is not read before it opens ends after 15 seconds, since only its first packet proves the peer.
 func (c *Connection) Pause() {
 	c.paused = true
 	if c.usable() {
