@@ -185,6 +185,8 @@ func TestDialHasALimit(t *testing.T) {
 func TestSuspendAndCloseHaveALimit(t *testing.T) {
 	in := newInside(t)
 	m := in.add(1, id.KeyPairFromSeed(id.Seed{1}))
+	closes := 0
+	m.swarm.cfg.OnClose = func() { closes++ }
 	for _, tc := range []struct {
 		through, to lifeState
 		after       func()
@@ -202,6 +204,14 @@ func TestSuspendAndCloseHaveALimit(t *testing.T) {
 		if m.swarm.state != tc.to || ended != 1 {
 			t.Errorf("state %d after the limit of state %d, %d calls have ended", m.swarm.state, tc.through, ended)
 		}
+		m.Do(tc.after) // the report comes after all
+		in.net.Run(time.Second)
+		if m.swarm.state != tc.to || ended != 1 || m.swarm.faults.Wrong > 0 {
+			t.Errorf("state %d after a late report, %d calls have ended, %s", m.swarm.state, ended, m.swarm.faults.Last)
+		}
+	}
+	if closes != 1 {
+		t.Errorf("OnClose was called %d times", closes)
 	}
 }
 
