@@ -189,7 +189,7 @@ func TestSwarmsFindServersThatJoinLater(t *testing.T) {
 		server.flushed()
 		count(t, "two clients", 0, server, client)
 		server.join(t.Name(), swarm.ServerAndClient)
-		count(t, "a server that nobody has looked up", 0, server, client)
+		count(t, "a server before any lookup", 0, server, client)
 		client.join(t.Name(), swarm.ClientOnly)
 		client.flushed()
 		meet(t, server, client)

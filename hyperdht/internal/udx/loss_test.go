@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // dropOnce drops A's packets with these numbers the first time they leave.
@@ -177,7 +179,18 @@ func TestProbesAreRepeatedThroughAnOutage(t *testing.T) {
 	}
 }
 
-// What was sent again and lost again, with nothing behind it, is found by a probe there, and not by the timer of a second.
+// behindARestartedRouter returns a world in which a has written "a" and, at began, "b", which does not reach b before open is called.
+func behindARestartedRouter(t *testing.T) (w *world, began host.Instant, open func()) {
+	w = pair(t, link{delay: 20 * time.Millisecond}, 1)
+	w.a.Write([]byte("a"))
+	w.flush()
+	w.run(time.Second)
+	w.link.filter = func(from *end, _ Packet) bool { return from == w.b }
+	w.a.Write([]byte("b"))
+	w.flush()
+	return w, w.now, func() { w.link.filter = nil }
+}
+
 // A router that has lost its state lets nothing in until the host behind it sends something. What was lost meanwhile is sent again then, and
 // not only when the timer is due, which would count timeouts until then.
 func TestWhatWasLostIsSentAgainWhenThePeerIsHeard(t *testing.T) {
@@ -194,17 +207,9 @@ func TestWhatWasLostIsSentAgainWhenThePeerIsHeard(t *testing.T) {
 		{from: addrB, heard: 1500 * ms, least: 3 * time.Second, within: 3150 * ms}, // another host's heartbeat changes nothing
 		{from: addrA, heard: 11 * time.Second, within: 11100 * ms},                 // the last timeout before the end is at 13 s
 	} {
-		w := pair(t, link{delay: 20 * ms}, 1)
-		w.a.Write([]byte("a"))
-		w.flush()
-		w.run(time.Second)
-		shut := true
-		w.link.filter = func(from *end, _ Packet) bool { return from == w.b || !shut }
-		w.a.Write([]byte("b"))
-		w.flush()
-		began := w.now
+		w, began, open := behindARestartedRouter(t)
 		w.run(test.heard)
-		shut = false
+		open()
 		if test.from == addrB {
 			w.a.ReceiveFrom(w.now, netip.MustParseAddrPort("10.0.0.3:1"), w.b.control(FlagHeartbeat))
 		} else {
@@ -301,18 +306,10 @@ func TestPeerThatIsHeardOverASlowPathChangesNothing(t *testing.T) {
 // The first packets of a peer that is back may come too soon after a timeout; a later one is as good.
 func TestPeerThatIsBackIsHeardLaterToo(t *testing.T) {
 	const ms = time.Millisecond
-	w := pair(t, link{delay: 20 * ms}, 1)
-	w.a.Write([]byte("a"))
-	w.flush()
-	w.run(time.Second)
-	shut := true
-	w.link.filter = func(from *end, _ Packet) bool { return from == w.b || !shut }
-	w.a.Write([]byte("b"))
-	w.flush()
-	began := w.now
+	w, began, open := behindARestartedRouter(t)
 	for w.a.Stats().Timeouts == 0 && w.step(never) {
 	}
-	shut = false
+	open()
 	for range 10 {
 		w.b.sendHeartbeat()
 		w.run(20 * ms)
@@ -322,6 +319,7 @@ func TestPeerThatIsBackIsHeardLaterToo(t *testing.T) {
 	}
 }
 
+// What was sent again and lost again, with nothing behind it, is found by a probe there, and not by the timer of a second.
 func TestLostRetransmissionsAreProbed(t *testing.T) {
 	w := pair(t, link{delay: ms}, 1)
 	w.writePackets(1)
