@@ -63,6 +63,17 @@ func (a *agenda) reach(limit host.Instant) bool {
 	return a.near[0].at <= limit
 }
 
+// first returns when the first entry is due, or a time before it if that entry is stale.
+func (a *agenda) first() host.Instant {
+	for len(a.near) == 0 {
+		if a.n == 0 {
+			return never
+		}
+		a.advance()
+	}
+	return a.near[0].at
+}
+
 // advance moves the edge by a slot, or to the next entry where all slots are empty.
 func (a *agenda) advance() {
 	if a.slotted == 0 {

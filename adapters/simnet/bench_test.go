@@ -131,7 +131,7 @@ func BenchmarkMemory(b *testing.B) {
 				}
 				net.Run(time.Millisecond)
 			}
-			net.free = nil
+			net.main.free = nil
 			b.ReportMetric((heap()-before)/hosts, "B/host")
 			runtime.KeepAlive(net)
 		}

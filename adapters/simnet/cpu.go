@@ -17,8 +17,8 @@ func (h *Host) Sleep() {
 	p := h.processor()
 	p.asleep = true
 	p.resume.disarm()
-	h.net.mark(markSleep, h.m.salt)
-	h.net.note(h.m.name, "sleep")
+	h.lane.mark(markSleep, h.m.salt)
+	h.lane.note(h.m.name, "sleep")
 }
 
 // Wake ends Sleep. Everything that fell due meanwhile runs at once, each in its own turn, in the order in which it was due.
@@ -27,8 +27,8 @@ func (h *Host) Wake() {
 		return
 	}
 	h.cpu.asleep = false
-	h.net.mark(markWake, h.m.salt)
-	h.net.note(h.m.name, "wake")
+	h.lane.mark(markWake, h.m.salt)
+	h.lane.note(h.m.name, "wake")
 	h.cpu.arm()
 }
 
@@ -67,29 +67,29 @@ type waiting struct {
 
 func (h *Host) processor() *processor {
 	if h.cpu == nil {
-		h.cpu = &processor{h: h, resume: event{net: h.net, host: h}}
+		h.cpu = &processor{h: h, resume: event{lane: h.lane, host: h}}
 	}
 	return h.cpu
 }
 
 // idle reports whether a turn may start now.
 func (p *processor) idle() bool {
-	return !p.asleep && p.first == len(p.queue) && p.h.net.now >= p.busy
+	return !p.asleep && p.first == len(p.queue) && p.h.lane.now >= p.busy
 }
 
-func (p *processor) turned() { p.busy = p.h.net.now.Add(p.h.m.turnCost) }
+func (p *processor) turned() { p.busy = p.h.lane.now.Add(p.h.m.turnCost) }
 
 // arrive handles a datagram or queues it.
 func (p *processor) arrive(d *datagram) {
-	n := p.h.net
+	l := p.h.lane
 	switch {
 	case p.idle():
 		p.h.receive(d)
 		p.turned()
 	case p.asleep:
-		n.drop(d, DropAsleep)
+		l.drop(d, DropAsleep)
 	case p.bytes+d.ipSize() > receiveBuffer:
-		n.drop(d, DropBacklog)
+		l.drop(d, DropBacklog)
 	default:
 		p.bytes += d.ipSize()
 		p.push(waiting{&d.event, 0})
@@ -107,7 +107,7 @@ func (p *processor) due(e *event) {
 	default:
 		// It has fallen due and is still pending: its owner may stop it.
 		e.armed = true
-		p.h.net.live++
+		p.h.lane.live++
 		if e.timer {
 			p.h.timers++
 		}
@@ -123,7 +123,7 @@ func (p *processor) push(w waiting) {
 // arm schedules the handling of the queue for when the machine is free.
 func (p *processor) arm() {
 	if p.first < len(p.queue) && !p.asleep && !p.resume.armed {
-		p.h.net.arm(&p.resume, max(p.busy, p.h.net.now))
+		p.h.lane.arm(&p.resume, max(p.busy, p.h.lane.now))
 	}
 }
 
@@ -157,7 +157,7 @@ func (p *processor) drop() {
 	p.resume.disarm()
 	for _, w := range p.queue[p.first:] {
 		if w.e.dg != nil {
-			p.h.net.drop(w.e.dg, DropDown)
+			p.h.lane.drop(w.e.dg, DropDown)
 		} else if w.e.armed && w.e.seq == w.seq {
 			w.e.disarm()
 		}

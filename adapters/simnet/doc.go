@@ -1,4 +1,4 @@
-// Package simnet is a simulated internet: thousands of hosts on one virtual clock in one goroutine.
+// Package simnet is a simulated internet: thousands of hosts on one virtual clock, and in one goroutine unless it has lanes.
 //
 // All pending events lie in one agenda ordered by (instant, sequence). Running the net removes the first event, advances
 // the clock to it and runs it as one turn of its host; without pending events the net stops. There are no locks, no
@@ -15,6 +15,24 @@
 // The goroutine that runs the net is the loop of all its hosts. Between runs it may call anything on any host, as if it
 // were inside a turn of that host; what is deferred there runs when the net next runs. A Net and its hosts belong to that
 // one goroutine, Host.Post included.
+//
+// # Lanes
+//
+// A net with many machines can be divided into lanes (Config.Lanes), which run at the same time where Config.Parallel lets
+// them. A datagram between machines needs at least the shortest delay of a link of the internet. Within a stretch of time of
+// that length, a lane therefore depends on no other, and the net runs stretch after stretch:
+//
+//	            stretch        stretch     step of the scenario
+//	lane 0   ──•──•─•───│───•────•──•─│─ │ ─•───
+//	lane 1   ────•──••──│─•─────•─────│─ │ ──•──    datagrams for other lanes are collected at │
+//	lane 2   ─•──────•──│────•──────•─│─ │ ─────
+//
+// The result of a run depends on the number of lanes, which decides the order of events at one instant, but not on how many of
+// them run at the same time. Machines of one lane share a goroutine, those of different lanes do not: a turn may use its own
+// machine only, and what it has to say to the scenario or about others it defers with Host.Outside. Steps of the scenario
+// (AfterFunc) run while all lanes stand still, at their instant or, when they were planned for earlier in a turn, after the
+// stretch. Steps and stretches alternate, so that a delay of a millisecond on the internet makes lanes slow, and none makes them
+// useless. Routers and all behind them are in the first lane; AddHostIn puts machines on the internet into others.
 //
 // # The path of a datagram
 //

@@ -13,7 +13,7 @@ import (
 // reached; a stopped one is dropped then. So the usual life of a protocol timer, reset many times and rarely fired, does
 // not touch the agenda.
 type event struct {
-	net  *Net
+	lane *lane
 	host *Host // nil for events of the scenario
 	run  func()
 	dg   *datagram // set for datagrams, which are recycled
@@ -41,13 +41,13 @@ func (e *event) Reset(d time.Duration) {
 		return
 	}
 	e.host.timers++
-	e.net.arm(e, e.host.timeout(d))
+	e.lane.arm(e, e.host.timeout(d))
 }
 
 func (e *event) disarm() {
 	if e.armed {
 		e.armed = false
-		e.net.live--
+		e.lane.live--
 		if e.timer && !e.host.dead {
 			e.host.timers--
 		}
@@ -55,28 +55,28 @@ func (e *event) disarm() {
 }
 
 // arm schedules an event that is not armed.
-func (n *Net) arm(e *event, due host.Instant) {
-	n.seq++
-	e.due, e.seq, e.armed = due, n.seq, true
-	n.live++
+func (l *lane) arm(e *event, due host.Instant) {
+	l.seq++
+	e.due, e.seq, e.armed = due, l.seq, true
+	l.live++
 	if e.placed != 0 && e.placedAt <= due {
 		return
 	}
 	e.placed, e.placedAt = e.seq, due
-	n.agenda.put(entry{due, e.seq, e})
-	if n.agenda.n > 2*n.live+4096 {
-		n.agenda.compact()
+	l.agenda.put(entry{due, e.seq, e})
+	if l.agenda.n > 2*l.live+4096 {
+		l.agenda.compact()
 	}
 }
 
 // next removes and returns the first event due at or before limit.
-func (n *Net) next(limit host.Instant) *event {
-	for n.agenda.reach(limit) {
-		top := n.agenda.pop()
+func (l *lane) next(limit host.Instant) *event {
+	for l.agenda.reach(limit) {
+		top := l.agenda.pop()
 		switch now, ok := top.settled(); {
 		case !ok:
 		case now != top:
-			n.agenda.put(now)
+			l.agenda.put(now)
 		default:
 			top.ev.placed = 0
 			top.ev.disarm()

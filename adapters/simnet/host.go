@@ -21,7 +21,7 @@ var (
 
 // Host is one boot of a machine: a host.Host. The fields used for every datagram come first, as in machine.
 type Host struct {
-	net      *Net
+	lane     *lane
 	m        *machine
 	cpu      *processor // nil for a machine that handles everything at its instant
 	dead     bool
@@ -92,8 +92,8 @@ func (h *Host) Crash() {
 	}
 	h.m.host = nil
 	h.timers, h.sockets, h.deferred = 0, nil, nil
-	h.net.mark(markCrash, h.m.salt)
-	h.net.note(h.m.name, "crash")
+	h.lane.mark(markCrash, h.m.salt)
+	h.lane.note(h.m.name, "crash")
 }
 
 // Restart boots the machine again, crashing it first if it is running.
@@ -109,8 +109,12 @@ func (h *Host) Do(f func()) {
 	if h.dead {
 		return
 	}
-	h.net.mark(markScenario, h.m.salt)
+	if h.lane.running {
+		panic(fmt.Sprintf("simnet: Do of %s inside a turn of another machine", h.m.name))
+	}
+	h.lane.mark(markScenario, h.m.salt)
 	h.turn(f)
+	h.lane.callOutside()
 }
 
 func (h *Host) turn(f func()) {
@@ -120,10 +124,10 @@ func (h *Host) turn(f func()) {
 }
 
 func (h *Host) begin() {
-	if cur := h.net.current; cur != nil {
+	if cur := h.lane.current; cur != nil {
 		panic(fmt.Sprintf("simnet: a turn of %s inside a turn of %s", h.m.name, cur.m.name))
 	}
-	h.net.current = h
+	h.lane.current = h
 }
 
 func (h *Host) end() {
@@ -133,18 +137,18 @@ func (h *Host) end() {
 		f()
 	}
 	h.deferred = h.deferred[:0]
-	h.net.current = nil
+	h.lane.current = nil
 }
 
 // Now implements host.Host.
-func (h *Host) Now() host.Instant { return h.steady.at(h.net.now) }
+func (h *Host) Now() host.Instant { return h.steady.at(h.lane.now) }
 
 // AfterFunc implements host.Host.
 func (h *Host) AfterFunc(d time.Duration, f func()) host.Timer {
-	e := &event{net: h.net, host: h, run: f, timer: true}
+	e := &event{lane: h.lane, host: h, run: f, timer: true}
 	if !h.dead {
 		h.timers++
-		h.net.arm(e, h.timeout(d))
+		h.lane.arm(e, h.timeout(d))
 	}
 	return e
 }
@@ -155,7 +159,7 @@ func (h *Host) Defer(f func()) {
 		return
 	}
 	h.deferred = append(h.deferred, f)
-	if h.net.current != h && !h.flushing {
+	if h.lane.current != h && !h.flushing {
 		h.flushing = true
 		h.Post(func() { h.flushing = false })
 	}
@@ -166,7 +170,7 @@ func (h *Host) Post(f func()) {
 	if h.dead {
 		return
 	}
-	h.net.arm(&event{net: h.net, host: h, run: f}, h.net.now)
+	h.lane.arm(&event{lane: h.lane, host: h, run: f}, h.lane.now)
 }
 
 // Closed implements host.Host: the channel is closed when the boot ends. Only the loop's goroutine may call it.
@@ -183,7 +187,7 @@ func (h *Host) Closed() <-chan struct{} {
 // Rand implements host.Host.
 func (h *Host) Rand() io.Reader {
 	if h.rand == nil {
-		h.rand = newReader(h.net.cfg.Seed, fmt.Sprintf("host:%s/rand/%d", h.m.name, h.boot))
+		h.rand = newReader(h.lane.cfg.Seed, fmt.Sprintf("host:%s/rand/%d", h.m.name, h.boot))
 	}
 	return h.rand
 }
@@ -201,12 +205,12 @@ func (h *Host) Addrs() []netip.Addr {
 
 // LookupHost implements host.Host.
 func (h *Host) LookupHost(name string, done func([]netip.Addr, error)) {
-	h.net.armFor(h, lookupDelay, func() {
+	h.lane.armFor(h, lookupDelay, func() {
 		if ip, err := netip.ParseAddr(name); err == nil {
 			done([]netip.Addr{ip.Unmap()}, nil)
 			return
 		}
-		addrs := h.net.names[name]
+		addrs := h.lane.names[name]
 		if len(addrs) == 0 {
 			done(nil, fmt.Errorf("%w: %q", ErrNoSuchHost, name))
 			return
@@ -215,9 +219,9 @@ func (h *Host) LookupHost(name string, done func([]netip.Addr, error)) {
 	})
 }
 
-func (n *Net) armFor(h *Host, d time.Duration, f func()) {
+func (l *lane) armFor(h *Host, d time.Duration, f func()) {
 	if !h.dead {
-		n.arm(&event{net: n, host: h, run: f}, n.now.Add(d))
+		l.arm(&event{lane: l, host: h, run: f}, l.now.Add(d))
 	}
 }
 
@@ -234,10 +238,10 @@ func (h *Host) Compute(work, done func()) {
 	}
 	if h.computing.hit(0.5) {
 		work()
-		h.net.armFor(h, delay, done)
+		h.lane.armFor(h, delay, done)
 		return
 	}
-	h.net.armFor(h, delay, func() {
+	h.lane.armFor(h, delay, func() {
 		work()
 		done()
 	})
@@ -246,7 +250,7 @@ func (h *Host) Compute(work, done func()) {
 // Trace implements host.Host.
 func (h *Host) Trace(e host.Event) {
 	if !h.dead {
-		h.net.trace(h, e)
+		h.lane.trace(h, e)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 // lies right behind: with thousands of machines, most of an event's time is waiting for memory.
 type machine struct {
 	node
-	net   *Net
 	host  *Host // nil while crashed
 	addrs []netip.Addr
 	first [1]netip.Addr // room for addrs
@@ -30,13 +29,13 @@ type machine struct {
 
 func (m *machine) boot() *Host {
 	m.boots++
-	m.net.mark(markBoot, m.salt)
+	m.lane.mark(markBoot, m.salt)
 	h := &m.boot1
 	if m.boots > 1 {
 		h = new(Host)
 	}
-	h.net, h.m, h.boot = m.net, m, m.boots
-	h.steady = steady{base: host.Instant(bootTime), since: m.net.now, drift: m.drift}
+	h.lane, h.m, h.boot = m.lane, m, m.boots
+	h.steady = steady{base: host.Instant(bootTime), since: m.lane.now, drift: m.drift}
 	if m.turnCost > 0 {
 		h.processor()
 	}
@@ -44,7 +43,7 @@ func (m *machine) boot() *Host {
 	h.ports = dice(mix(m.salt, m.boots))
 	h.computing = dice(mix(mix(m.salt, prime3), m.boots))
 	m.host = h
-	m.net.note(h.m.name, "boot")
+	m.lane.note(h.m.name, "boot")
 	return h
 }
 
@@ -73,18 +72,18 @@ func (m *machine) self() *node { return &m.node }
 
 // arrive implements place.
 func (m *machine) arrive(d *datagram) {
-	n := m.net
+	l := m.lane
 	if d.on != nil && (d.on != m.uplink || !m.owns(d.to.Addr())) { // the machine moved while the datagram was on its way
-		n.drop(d, DropNoRoute)
+		l.drop(d, DropNoRoute)
 		return
 	}
-	if n.queueing(&m.node, d) {
+	if l.queueing(&m.node, d) {
 		return
 	}
 	h := m.host
 	switch {
 	case h == nil:
-		n.drop(d, DropDown)
+		l.drop(d, DropDown)
 	case h.cpu != nil:
 		h.cpu.arrive(d)
 	default:
@@ -94,29 +93,29 @@ func (m *machine) arrive(d *datagram) {
 
 // receive delivers a datagram to its socket, as one turn.
 func (h *Host) receive(d *datagram) {
-	n := h.net
+	l := h.lane
 	s := h.socketFor(d.to)
 	switch {
 	case s == nil:
-		n.drop(d, DropPort)
+		l.drop(d, DropPort)
 		return
 	case s.receive == nil:
-		n.drop(d, DropUnread)
+		l.drop(d, DropUnread)
 		return
 	}
-	n.stats.Delivered++
-	n.stats.DeliveredBytes += uint64(len(d.buf))
+	l.stats.Delivered++
+	l.stats.DeliveredBytes += uint64(len(d.buf))
 	who := h.m.salt ^ uint64(d.to.Port())<<48
 	if d.from.Addr().Is4() {
 		who ^= uint64(endpointOf(d.from))
 	}
-	n.mark(markDeliver, who)
-	if !n.cfg.Coarse {
-		n.hash = mixBytes(n.hash, d.buf)
+	l.mark(markDeliver, who)
+	if !l.cfg.Coarse {
+		l.hash = mixBytes(l.hash, d.buf)
 	}
-	n.noteDatagram(h.m.name, "receive", d.from, d.to, len(d.buf))
+	l.noteDatagram(h.m.name, "receive", d.from, d.to, len(d.buf))
 	h.begin()
 	s.receive(d.from, d.buf)
 	h.end()
-	n.release(d)
+	l.release(d)
 }

@@ -1,7 +1,6 @@
 package simnet
 
 import (
-	"fmt"
 	"io"
 	"net/netip"
 	"time"
@@ -21,21 +20,25 @@ type Config struct {
 	Trace io.Writer
 	// Scribble overwrites receive buffers when the turn ends, to find code that keeps what it borrowed.
 	Scribble bool
+	// Lanes is the number of parts of the net that may run at the same time; 0 means 1. See the package comment.
+	Lanes int
+	// Parallel calls do with 0 to n-1, at the same time as far as it can, and returns when all calls have; with nil, the lanes
+	// run one after the other. It is not used while a Trace, tap or filter sees the events in the order of time. The run is
+	// the same in all these cases.
+	Parallel func(n int, do func(i int))
 	// Coarse leaves payloads and the texts of events out of the hash, for runs where speed matters more.
 	Coarse bool
 }
 
 // Net is a simulated internet and the clock of all its hosts.
 type Net struct {
-	cfg    Config
-	now    host.Instant // since the run began
-	seq    uint64
-	live   int // armed events
-	agenda agenda
-	still  int // events since the clock last moved
-
-	current *Host // whose turn it is
-	free    []*datagram
+	cfg     Config
+	lanes   []*lane
+	main    *lane         // the first
+	steps   *lane         // of the scenario: a lane without machines, or the first where it is the only one
+	reach   time.Duration // no datagram gets from lane to lane in less
+	writing int           // the side of lane.out that is written
+	running bool          // a stretch is under way
 
 	internet *Segment
 	machines []*machine
@@ -46,10 +49,6 @@ type Net struct {
 	outbreak *Outbreak // under way
 	filter   func(Datagram) bool
 	watchers watchers
-
-	hash  uint64
-	stats Stats
-	text  []byte
 }
 
 // pair is a directed pair of machines or routers.
@@ -69,7 +68,6 @@ type watchers struct {
 // pairs holds what concerns one direction between two machines or routers.
 type pairs struct {
 	links   map[pair]*pairLink
-	queues  map[pair]*queue // of links with a bandwidth that are not a pair's own
 	blocked map[pair]bool
 }
 
@@ -81,17 +79,6 @@ func (p *pairs) link(from, to *node) *pairLink {
 	return p.links[pair{from, to}]
 }
 
-// queue returns the queue of a pair that shares the segment's link with others but not its bandwidth.
-func (p *pairs) queue(from, to *node) *queue {
-	at := pair{from, to}
-	q := p.queues[at]
-	if q == nil {
-		q = new(queue)
-		p.queues[at] = q
-	}
-	return q
-}
-
 // New returns an empty internet.
 func New(cfg Config) *Net {
 	if cfg.Start.IsZero() {
@@ -101,26 +88,40 @@ func New(cfg Config) *Net {
 		cfg:   cfg,
 		taken: map[string]bool{},
 		names: map[string][]netip.Addr{},
-		pairs: pairs{links: map[pair]*pairLink{}, queues: map[pair]*queue{}, blocked: map[pair]bool{}},
-		hash:  mix(cfg.Seed, prime3),
+		pairs: pairs{links: map[pair]*pairLink{}, blocked: map[pair]bool{}},
 	}
+	n.divide(max(cfg.Lanes, 1))
 	cfg.Link.check()
 	n.internet = newSegment(n, "internet", cfg.Link, internetHops)
+	n.measure()
 	return n
 }
 
 // Now returns the time since the run began.
-func (n *Net) Now() time.Duration { return time.Duration(n.now) }
+func (n *Net) Now() time.Duration { return time.Duration(n.main.now) }
 
 // Seed returns the seed of the run.
 func (n *Net) Seed() uint64 { return n.cfg.Seed }
 
 // Hash returns the hash of all events so far. Two runs with the same seed and the same calls have the same hash; the first
 // difference changes it permanently.
-func (n *Net) Hash() uint64 { return n.hash }
+func (n *Net) Hash() uint64 {
+	hash := n.steps.hash
+	if len(n.lanes) > 1 {
+		for _, l := range n.lanes {
+			hash = mix(hash, l.hash)
+		}
+	}
+	return hash
+}
 
 // Stats returns the counts so far.
-func (n *Net) Stats() Stats { return n.stats }
+func (n *Net) Stats() (sum Stats) {
+	for _, l := range n.lanes {
+		sum.add(&l.stats)
+	}
+	return sum
+}
 
 // Internet returns the segment of public hosts.
 func (n *Net) Internet() *Segment { return n.internet }
@@ -129,6 +130,11 @@ func (n *Net) Internet() *Segment { return n.internet }
 // with the same name, are a mistake in the scenario and panic.
 func (n *Net) AddHost(name string, addrs ...netip.Addr) *Host {
 	return n.internet.AddHost(name, addrs...)
+}
+
+// AddHostIn is AddHost for one of the net's lanes, counted from 0; machines that are added in other ways are in lane 0.
+func (n *Net) AddHostIn(lane int, name string, addrs ...netip.Addr) *Host {
+	return n.internet.addHost(n.lanes[lane], name, addrs)
 }
 
 // HostAt returns the running host with a public address, or nil.
@@ -154,6 +160,7 @@ func (n *Net) SetName(name string, addrs ...netip.Addr) {
 func (n *Net) SetLink(from, to *Host, l Link) {
 	l.check()
 	n.pairs.links[pair{&from.m.node, &to.m.node}] = &pairLink{Link: l}
+	n.measure()
 }
 
 // SetLinks is SetLink in both directions.
@@ -170,7 +177,7 @@ func (n *Net) Block(from, to *Host) { n.pairs.blocked[pair{&from.m.node, &to.m.n
 // Unblock undoes Block.
 func (n *Net) Unblock(from, to *Host) { delete(n.pairs.blocked, pair{&from.m.node, &to.m.node}) }
 
-// Partition blocks both directions between every host of one side and every host of the other.
+// Partition blocks both directions between every host of one writing and every host of the other.
 func (n *Net) Partition(left, right []*Host) {
 	for _, a := range left {
 		for _, b := range right {
@@ -186,33 +193,43 @@ func (n *Net) Heal() { clear(n.pairs.blocked) }
 // SetFilter calls keep with every datagram before it is sent; those for which it returns false are dropped. nil keeps all.
 func (n *Net) SetFilter(keep func(Datagram) bool) { n.filter = keep }
 
-// SetObserver calls see with every traced event as it happens; nil removes it.
+// SetObserver calls see with every traced event as it happens, in other lanes than the first when the lanes have stopped; nil
+// removes it.
 func (n *Net) SetObserver(see func(*Host, host.Event)) { n.watchers.event = see }
 
 // AfterFunc runs a step of the scenario, such as a crash or a partition, once d has passed. It belongs to no host and may
 // call anything on any.
 func (n *Net) AfterFunc(d time.Duration, f func()) {
-	n.arm(&event{net: n, run: f}, n.now.Add(max(d, 0)))
+	n.steps.arm(&event{lane: n.steps, run: f}, n.main.now.Add(max(d, 0)))
 }
 
 // Pending returns the number of pending events, timers included.
-func (n *Net) Pending() int { return n.live }
+func (n *Net) Pending() int {
+	pending := 0
+	for _, l := range n.lanes {
+		pending += l.live + l.sending()
+	}
+	if n.steps != n.main {
+		pending += n.steps.live
+	}
+	return pending
+}
 
-// Step runs the next event. It reports false when there is none.
-func (n *Net) Step() bool { return n.step(1<<63 - 1) }
+// Step runs the next event, or with several lanes those of the next stretch. It reports false when there is none.
+func (n *Net) Step() bool { return n.step(1<<63 - 2) }
 
 // Run runs everything that is due within d and leaves the clock there.
 func (n *Net) Run(d time.Duration) {
-	limit := n.now.Add(d)
+	limit := n.main.now.Add(d)
 	for n.step(limit) {
 	}
 	n.advance(limit)
 }
 
 // RunUntil runs events until cond holds, for d at most, and reports whether it did. The clock stays at the event that
-// made it hold. cond is called after every event and must be cheap.
+// made it hold. cond is called after every Step and must be cheap.
 func (n *Net) RunUntil(cond func() bool, d time.Duration) bool {
-	limit := n.now.Add(d)
+	limit := n.main.now.Add(d)
 	for !cond() {
 		if !n.step(limit) {
 			n.advance(limit)
@@ -224,58 +241,35 @@ func (n *Net) RunUntil(cond func() bool, d time.Duration) bool {
 
 // RunIdle runs events until none is left, for d at most, and reports whether none is left.
 func (n *Net) RunIdle(d time.Duration) bool {
-	limit := n.now.Add(d)
+	limit := n.main.now.Add(d)
 	for n.step(limit) {
 	}
-	return n.live == 0
+	return n.Pending() == 0
 }
 
-func (n *Net) advance(to host.Instant) {
-	if to > n.now {
-		n.now, n.still = to, 0
-	}
-}
-
+// step runs what Step does, if it is due at or before limit.
 func (n *Net) step(limit host.Instant) bool {
-	if n.current != nil {
-		panic("simnet: the net is run from inside a turn of " + n.current.m.name)
+	if len(n.lanes) > 1 {
+		return n.stretch(limit)
 	}
-	for {
-		e := n.next(limit)
-		if e == nil {
-			return false
-		}
-		if e.host != nil && e.host.dead {
-			continue
-		}
-		n.advance(e.due)
-		if n.still++; n.still > stillLimit {
-			panic(fmt.Sprintf("simnet: %d events without the clock moving from %v", n.still, n.now))
-		}
-		switch {
-		case e.dg != nil:
-			e.dg.at.arrive(e.dg)
-		case e.host == nil:
-			n.mark(markScenario, 0)
-			e.run()
-		case e.host.cpu != nil:
-			e.host.cpu.due(e)
-		default:
-			e.host.fire(e)
-		}
-		return true
+	if !n.main.step(limit) {
+		return false
 	}
+	if len(n.main.outside) > 0 {
+		n.callOutside()
+	}
+	return true
 }
 
 // fire runs a timer or a posted closure, as one turn.
 func (h *Host) fire(e *event) {
-	n := h.net
-	n.mark(markTimer, h.m.salt)
+	l := h.lane
+	l.mark(markTimer, h.m.salt)
 	if e.timer {
-		n.stats.Timers++
-		n.note(h.m.name, "timer")
+		l.stats.Timers++
+		l.note(h.m.name, "timer")
 	} else {
-		n.stats.Posts++
+		l.stats.Posts++
 	}
 	h.turn(e.run)
 }

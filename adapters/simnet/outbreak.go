@@ -72,7 +72,7 @@ func (n *Net) Inject(f Faults, v Victims) *Outbreak {
 	f.check()
 	o := &Outbreak{net: n, faults: f, victims: v, struck: map[FaultKind]int{}}
 	n.outbreak = o
-	n.mark(markScenario, f.Seed)
+	n.main.mark(markScenario, f.Seed)
 	o.machines = machinesOf(v.Hosts)
 	o.degradeLinks()
 	o.skewClocks()
@@ -147,7 +147,7 @@ func (o *Outbreak) Heal() {
 	}
 	o.healed = true
 	o.net.outbreak = nil
-	o.net.mark(markScenario, ^o.faults.Seed)
+	o.net.main.mark(markScenario, ^o.faults.Seed)
 	active := o.active
 	o.active = nil
 	for _, t := range active {
@@ -333,7 +333,7 @@ func (o *Outbreak) partition(at string) strike {
 		if oneWay {
 			n.cut = cutUp
 		}
-		n.note("", "partition-"+n.cut.String())
+		n.main.note("", "partition-"+n.cut.String())
 		if g := o.group(at); g != nil && len(g.Hosts) > 0 {
 			o.sever(g, uint8(salt&1))
 		} else {
@@ -341,7 +341,7 @@ func (o *Outbreak) partition(at string) strike {
 		}
 		return func() {
 			n.cut = cutNone
-			n.note("", "partition-ends")
+			n.main.note("", "partition-ends")
 		}, true
 	}
 }
@@ -403,7 +403,7 @@ func (o *Outbreak) slowDown(m *machine, random *dice) (func(), bool) {
 	}
 	old := m.turnCost
 	m.slowed = true
-	o.net.note(m.name, "strained")
+	o.net.main.note(m.name, "strained")
 	m.setTurnCost(old + cost)
 	return func() {
 		m.slowed = false
@@ -414,7 +414,7 @@ func (o *Outbreak) slowDown(m *machine, random *dice) (func(), bool) {
 func (o *Outbreak) jump(m *machine, random *dice) (func(), bool) {
 	by := time.Duration(random.below(2*int64(o.faults.Jump)+1)) - o.faults.Jump
 	m.clock.Jump(by)
-	o.net.note(m.name, "clock-jump "+by.String())
+	o.net.main.note(m.name, "clock-jump "+by.String())
 	return func() { m.clock.Jump(-by) }, true
 }
 

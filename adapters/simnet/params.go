@@ -70,6 +70,8 @@ const (
 	farthest = 100 * 365 * 24 * time.Hour
 	// stillLimit is the number of events at one instant that is taken for an endless loop.
 	stillLimit = 20_000_000
+	// spareDatagrams bounds the datagrams that a lane keeps to use them again: those that it sends to others do not come back.
+	spareDatagrams = 1 << 16
 	// scribble overwrites borrowed buffers after the turn, in debug runs.
 	scribble = 0xdb
 )

@@ -12,7 +12,7 @@ type Way struct {
 
 // WayTo returns the path from a host to another one, in this direction.
 func (h *Host) WayTo(to *Host) Way {
-	n := h.net
+	n := h.lane.Net
 	if h.m == to.m {
 		return Way{Delay: loopbackDelay}
 	}

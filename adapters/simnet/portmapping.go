@@ -89,7 +89,7 @@ func (r *Router) MapRequests() int { return r.mapper.seen }
 func (r *Router) StaticMappings() []uint16 {
 	var list []uint16
 	for port, s := range r.table.statics {
-		if r.net.now < s.expires {
+		if r.lane.now < s.expires {
 			list = append(list, port)
 		}
 	}
@@ -142,7 +142,7 @@ func (m *portMapper) receive(from netip.AddrPort, b []byte) {
 }
 
 func (m *portMapper) epoch(b []byte) []byte {
-	return binary.BigEndian.AppendUint32(b, uint32(m.router.net.now.Sub(m.router.booted)/time.Second))
+	return binary.BigEndian.AppendUint32(b, uint32(m.router.lane.now.Sub(m.router.booted)/time.Second))
 }
 
 func (m *portMapper) answerPCP(from netip.AddrPort, b []byte) {
@@ -184,7 +184,7 @@ func (m *portMapper) answerPMP(from netip.AddrPort, b []byte) {
 // change creates, renews or ends the mapping of a port of a machine.
 func (m *portMapper) change(want *static, from netip.AddrPort, internal, wanted uint16, life uint32) (uint16, uint32, int) {
 	r := m.router
-	t, now := r.table, r.net.now
+	t, now := r.table, r.lane.now
 	if m.Refuse {
 		return 0, uint32(time.Hour / time.Second), notAuthorized
 	}
@@ -197,7 +197,7 @@ func (m *portMapper) change(want *static, from netip.AddrPort, internal, wanted 
 		if old != nil {
 			delete(t.statics, old.port)
 			delete(t.byInside, old.inside)
-			r.net.note(r.name, fmt.Sprintf("unmaps %d", old.port))
+			r.lane.note(r.name, fmt.Sprintf("unmaps %d", old.port))
 		}
 		return 0, 0, 0
 	}
@@ -218,7 +218,7 @@ func (m *portMapper) change(want *static, from netip.AddrPort, internal, wanted 
 	want.port, want.expires, want.reverse = t.freeStatic(wanted, now), expires, !m.InboundOnly
 	want.remotes = map[endpoint]host.Instant{}
 	t.statics[want.port], t.byInside[want.inside] = want, want
-	r.net.note(r.name, fmt.Sprintf("maps %d to %v", want.port, want.inside.addrPort()))
+	r.lane.note(r.name, fmt.Sprintf("maps %d to %v", want.port, want.inside.addrPort()))
 	return want.port, life, 0
 }
 

@@ -12,7 +12,6 @@ import (
 // the LAN, as its NAT decides. A LAN may have routers of its own, to any depth. Routers speak IPv4 only.
 type Router struct {
 	node
-	net    *Net
 	lan    *Segment
 	nat    NAT
 	addr   netip.Addr // public; invalid for one that does not translate
@@ -35,8 +34,8 @@ func (s *Segment) AddRouter(name string, nat NAT, addr netip.Addr) *Router {
 		panic(fmt.Sprintf("simnet: router %s has the address %v and the mapping %v", name, addr, nat.Mapping))
 	}
 	n.take(name)
-	r := &Router{net: n, nat: nat, addr: addr}
-	r.node = node{name: name, salt: split(n.cfg.Seed, "nat:"+name), uplink: s}
+	r := &Router{nat: nat, addr: addr}
+	r.node = node{name: name, salt: split(n.cfg.Seed, "nat:"+name), lane: n.main, uplink: s}
 	r.lan = n.AddLAN(name+"/lan", Link{})
 	r.lan.router = r
 	if addr.IsValid() {
@@ -86,13 +85,13 @@ func (r *Router) SetAddr(addr netip.Addr) {
 	if r.nat.ForgetOnMove {
 		r.table.forget()
 	}
-	r.net.mark(markScenario, r.salt)
-	r.net.note(r.name, "address "+addr.String())
+	r.lane.mark(markScenario, r.salt)
+	r.lane.note(r.name, "address "+addr.String())
 }
 
 // Flush makes the router forget all sessions. Its choice of ports continues.
 func (r *Router) Flush() {
-	r.net.mark(markScenario, r.salt)
+	r.lane.mark(markScenario, r.salt)
 	if r.table != nil {
 		r.table.forget()
 	}
@@ -116,7 +115,7 @@ func (r *Router) Reboot(how Reboot) {
 	if how.DownFor > 0 {
 		r.off = true
 		boots := r.boots
-		r.net.AfterFunc(how.DownFor, func() {
+		r.lane.AfterFunc(how.DownFor, func() {
 			if r.boots == boots {
 				r.off = false
 			}
@@ -126,13 +125,13 @@ func (r *Router) Reboot(how Reboot) {
 
 func (r *Router) boot() {
 	r.boots++
-	r.booted = r.net.now
+	r.booted = r.lane.now
 	r.off = false
 	if r.nat.Filtering != Never {
 		r.table = newNATTable(r.nat, dice(mix(r.salt, r.ports)))
 	}
-	r.net.mark(markBoot, r.salt)
-	r.net.note(r.name, "boot")
+	r.lane.mark(markBoot, r.salt)
+	r.lane.note(r.name, "boot")
 }
 
 // Sessions returns the number of live sessions.
@@ -140,7 +139,7 @@ func (r *Router) Sessions() int {
 	if r.table == nil {
 		return 0
 	}
-	r.table.expire(r.net.now)
+	r.table.expire(r.lane.now)
 	return len(r.table.sessions)
 }
 
@@ -149,7 +148,7 @@ func (r *Router) Mappings() int {
 	if r.table == nil {
 		return 0
 	}
-	r.table.expire(r.net.now)
+	r.table.expire(r.lane.now)
 	return len(r.table.mappings)
 }
 
@@ -160,14 +159,14 @@ func (r *Router) self() *node { return &r.node }
 func (r *Router) arrive(d *datagram) {
 	switch {
 	case r.off:
-		r.net.drop(d, DropDown)
+		r.lane.drop(d, DropDown)
 	case d.ttl == 0:
-		r.net.drop(d, DropTTL)
+		r.lane.drop(d, DropTTL)
 	case r.nat.Block:
-		r.net.drop(d, DropUDP)
+		r.lane.drop(d, DropUDP)
 	case d.on == r.lan:
 		r.outbound(d)
-	case r.net.queueing(&r.node, d):
+	case r.lane.queueing(&r.node, d):
 	default:
 		r.inbound(d)
 	}
@@ -175,29 +174,29 @@ func (r *Router) arrive(d *datagram) {
 
 // outbound forwards a datagram from the LAN.
 func (r *Router) outbound(d *datagram) {
-	n := r.net
+	l := r.lane
 	if !d.to.Addr().Is4() || !d.from.Addr().Is4() {
-		n.drop(d, DropNoRoute)
+		l.drop(d, DropNoRoute)
 		return
 	}
 	if only := r.nat.OnlyPort; only != 0 && d.to.Port() != only {
-		n.drop(d, DropUDP)
+		l.drop(d, DropUDP)
 		return
 	}
 	hairpin := r.addr.IsValid() && d.to.Addr() == r.addr
 	if hairpin && !r.nat.Hairpin {
-		n.drop(d, DropHairpin)
+		l.drop(d, DropHairpin)
 		return
 	}
 	if r.table != nil {
-		port, why := r.table.outbound(n.now, endpointOf(d.from), endpointOf(d.to))
+		port, why := r.table.outbound(l.now, endpointOf(d.from), endpointOf(d.to))
 		if why != 0 {
-			n.drop(d, why)
+			l.drop(d, why)
 			return
 		}
 		if r.addr.IsValid() {
 			public := netip.AddrPortFrom(r.addr, port)
-			n.noteTranslation(r.name, "maps", d.from, public, d.to)
+			l.noteTranslation(r.name, "maps", d.from, public, d.to)
 			d.from = public
 		}
 	}
@@ -215,9 +214,9 @@ func (r *Router) behind(from, to netip.AddrPort) (place, netip.AddrPort, bool) {
 		return nil, to, false
 	}
 	if r.table != nil {
-		if s := r.table.staticAt(to.Port(), r.net.now); s != nil {
+		if s := r.table.staticAt(to.Port(), r.lane.now); s != nil {
 			to = s.inside.addrPort()
-		} else if s, _ := r.table.find(endpointOf(from), endpointOf(to)); s == nil || r.table.over(s, r.net.now) {
+		} else if s, _ := r.table.find(endpointOf(from), endpointOf(to)); s == nil || r.table.over(s, r.lane.now) {
 			return nil, to, false
 		} else {
 			to = s.key.inside.addrPort()
@@ -229,25 +228,25 @@ func (r *Router) behind(from, to netip.AddrPort) (place, netip.AddrPort, bool) {
 
 // inbound forwards a datagram to the LAN.
 func (r *Router) inbound(d *datagram) {
-	n := r.net
+	l := r.lane
 	if !d.from.Addr().Is4() || r.addr.IsValid() && d.to.Addr() != r.addr {
-		n.drop(d, DropNoRoute)
+		l.drop(d, DropNoRoute)
 		return
 	}
 	if r.table != nil {
-		inside, why := r.table.inbound(n.now, endpointOf(d.from), endpointOf(d.to))
+		inside, why := r.table.inbound(l.now, endpointOf(d.from), endpointOf(d.to))
 		if why != 0 {
-			n.drop(d, why)
+			l.drop(d, why)
 			return
 		}
 		if r.addr.IsValid() {
-			n.noteTranslation(r.name, "unmaps", d.to, inside.addrPort(), d.from)
+			l.noteTranslation(r.name, "unmaps", d.to, inside.addrPort(), d.from)
 			d.to = inside.addrPort()
 		}
 	}
 	next := r.lan.at(d.to.Addr())
 	if next == nil { // the host has left; do not send the packet back out
-		n.drop(d, DropNoRoute)
+		l.drop(d, DropNoRoute)
 		return
 	}
 	r.lan.forward(d, &r.node, next)

@@ -38,6 +38,7 @@ type place interface {
 // node is the part that machines and routers have in common: a place on a segment.
 type node struct {
 	salt   uint64
+	lane   *lane
 	uplink *Segment // the segment it is attached to; for a router, the one that is not its LAN
 	access *access
 	faulty *faulty // nil without a fault
@@ -58,21 +59,21 @@ func newAccess(l Link) *access {
 
 // queueing reports whether a datagram that comes from the uplink of a node has to go through a queue first: that of a bad
 // link, and then that of its access link. It arrives again after that.
-func (n *Net) queueing(to *node, d *datagram) bool {
+func (l *lane) queueing(to *node, d *datagram) bool {
 	if to.access == nil && to.faulty == nil || d.on != to.uplink {
 		return false
 	}
 	if f := to.faulty; f != nil && d.queued == 0 {
 		d.queued = 1
 		if f.in.Bandwidth > 0 {
-			n.wait(d, &f.in, &f.down)
+			l.wait(d, &f.in, &f.down)
 			return true
 		}
 	}
 	if a := to.access; a != nil && d.queued < 2 {
 		d.queued = 2
 		if a.Bandwidth > 0 {
-			n.wait(d, &a.Link, &a.down)
+			l.wait(d, &a.Link, &a.down)
 			return true
 		}
 	}
@@ -80,13 +81,13 @@ func (n *Net) queueing(to *node, d *datagram) bool {
 }
 
 // wait puts an arriving datagram into a queue, if there is room.
-func (n *Net) wait(d *datagram, l *Link, q *queue) {
-	left, ok := q.admit(l, n.now, d.ipSize())
+func (l *lane) wait(d *datagram, link *Link, q *queue) {
+	left, ok := q.admit(link, l.now, d.ipSize())
 	if !ok {
-		n.drop(d, DropQueue)
+		l.drop(d, DropQueue)
 		return
 	}
-	n.arm(&d.event, left)
+	l.arm(&d.event, left)
 }
 
 // Segment is a network whose members reach each other directly.
@@ -124,15 +125,20 @@ func (s *Segment) Name() string { return s.name }
 func (s *Segment) SetLink(l Link) {
 	l.check()
 	s.link = l
+	s.net.measure()
 }
 
 // AddHost boots a machine on the segment. Its addresses are its own: a duplicate address or name is a mistake in the
 // scenario and panics.
 func (s *Segment) AddHost(name string, addrs ...netip.Addr) *Host {
+	return s.addHost(s.net.main, name, addrs)
+}
+
+func (s *Segment) addHost(in *lane, name string, addrs []netip.Addr) *Host {
 	n := s.net
 	n.take(name)
-	m := &machine{net: n, node: node{name: name, salt: split(n.cfg.Seed, "host:"+name), uplink: s}}
-	m.clock = Clock{net: n}
+	m := &machine{node: node{name: name, salt: split(n.cfg.Seed, "host:"+name), lane: in, uplink: s}}
+	m.clock = Clock{lane: in}
 	n.machines = append(n.machines, m)
 	m.setAddrs(addrs)
 	return m.boot()
@@ -207,13 +213,13 @@ func (s *Segment) detach(addr netip.Addr) {
 // forward sends a datagram from a node on the segment to next, the place with its address there, or to the router if next
 // is nil. It owns d.
 func (s *Segment) forward(d *datagram, from *node, next place) {
-	n := s.net
-	if n.watchers.crossing != nil {
-		n.watchers.crossing(Crossing{Segment: s, From: d.from, To: d.to, TTL: d.ttl, Payload: d.buf})
+	l := from.lane
+	if l.watchers.crossing != nil {
+		l.watchers.crossing(Crossing{Segment: s, From: d.from, To: d.to, TTL: d.ttl, Payload: d.buf})
 	}
 	if next == nil {
 		if s.router == nil || from == &s.router.node {
-			n.drop(d, DropNoRoute)
+			l.drop(d, DropNoRoute)
 			return
 		}
 		next = s.router
@@ -221,17 +227,17 @@ func (s *Segment) forward(d *datagram, from *node, next place) {
 	d.at, d.on, d.queued = next, s, 0
 	link, transmitter := &s.link, (*queue)(nil)
 	to := next.self()
-	if n.cut != cutNone && s.router == nil && n.cut.between(from.side, to.side) || len(n.pairs.blocked) > 0 && n.blocks(d, next) {
-		n.drop(d, DropBlocked)
+	if l.cut != cutNone && s.router == nil && l.cut.between(from.side, to.side) || len(l.pairs.blocked) > 0 && l.blocks(d, next) {
+		l.drop(d, DropBlocked)
 		return
 	}
 	if machine, ok := next.(*machine); ok {
-		if own := n.pairs.link(&d.sender.node, &machine.node); own != nil {
+		if own := l.pairs.link(&d.sender.node, &machine.node); own != nil {
 			link, transmitter = &own.Link, &own.queue
 		}
 	}
 	if transmitter == nil && link.Bandwidth > 0 {
-		transmitter = n.pairs.queue(from, to)
+		transmitter = l.queue(from, to)
 	}
 	hops := link.Hops
 	if hops == 0 {
@@ -240,7 +246,7 @@ func (s *Segment) forward(d *datagram, from *node, next place) {
 
 	random := dice(mix(d.random, to.salt))
 	way := mix(s.salt, from.salt)
-	c := crossing{at: n.now, random: &random, size: d.ipSize(), pair: mix(way, to.salt), distance: s.salt ^ from.salt ^ to.salt}
+	c := crossing{at: l.now, random: &random, size: d.ipSize(), pair: mix(way, to.salt), distance: s.salt ^ from.salt ^ to.salt}
 	if a := from.access; a != nil && from.uplink == s {
 		hops += a.Hops
 		if !d.over(&a.Link, &a.up, &c, 1) {
@@ -263,19 +269,19 @@ func (s *Segment) forward(d *datagram, from *node, next place) {
 		}
 	}
 	if d.ttl < hops {
-		n.drop(d, DropTTL)
+		l.drop(d, DropTTL)
 		return
 	}
 	d.ttl -= hops
 	if c.twin > 0 {
-		n.stats.Duplicated++
-		n.again(d, c.at.Add(c.twin))
+		l.stats.Duplicated++
+		l.again(d, c.at.Add(c.twin))
 	}
 	if c.replay > 0 {
-		n.stats.Replayed++
-		n.again(d, c.at.Add(c.replay))
+		l.stats.Replayed++
+		l.again(d, c.at.Add(c.replay))
 	}
-	n.arm(&d.event, c.at)
+	l.send(d, c.at)
 }
 
 // blocks reports whether a datagram that is about to go to next is for a host that its sender is blocked from. Where the
@@ -308,11 +314,11 @@ func (m *machine) top() *node {
 }
 
 // again schedules the arrival of a copy of a datagram, which draws its own fate from there.
-func (n *Net) again(d *datagram, at host.Instant) {
-	twin := n.newDatagram(d.buf)
+func (l *lane) again(d *datagram, at host.Instant) {
+	twin := l.newDatagram(d.buf)
 	twin.at, twin.on, twin.from, twin.to, twin.sender, twin.ttl = d.at, d.on, d.from, d.to, d.sender, d.ttl
 	twin.random = mix(d.random, uint64(at))
-	n.arm(&twin.event, at)
+	l.send(twin, at)
 }
 
 // over sends a datagram over one link. It reports false when it was dropped there.
@@ -321,13 +327,13 @@ func (d *datagram) over(l *Link, q *queue, c *crossing, piece uint64) bool {
 		// A queue is entered in the order of sending: it must not wait for a datagram that arrives late.
 		left, ok := q.admit(l, c.at.Add(-c.lag), c.size)
 		if !ok {
-			d.net.drop(d, DropQueue)
+			d.lane.drop(d, DropQueue)
 			return false
 		}
 		c.at = left.Add(c.lag)
 	}
 	if why := l.cross(c, mix(c.pair, piece)); why != 0 {
-		d.net.drop(d, why)
+		d.lane.drop(d, why)
 		return false
 	}
 	if c.random.hit(l.Duplicate) {
@@ -347,33 +353,36 @@ func (d *datagram) ipSize() int {
 }
 
 // newDatagram takes a datagram from the free list and copies a payload into it.
-func (n *Net) newDatagram(payload []byte) *datagram {
+func (l *lane) newDatagram(payload []byte) *datagram {
 	var d *datagram
-	if last := len(n.free) - 1; last >= 0 {
-		d, n.free = n.free[last], n.free[:last]
+	if last := len(l.free) - 1; last >= 0 {
+		d, l.free = l.free[last], l.free[:last]
 	} else {
 		d = new(datagram)
-		d.net, d.dg = n, d
+		d.dg = d
 	}
+	d.lane = l
 	d.buf = append(d.buf[:0], payload...)
 	return d
 }
 
 // release returns a datagram to the free list.
-func (n *Net) release(d *datagram) {
-	if n.cfg.Scribble {
+func (l *lane) release(d *datagram) {
+	if l.cfg.Scribble {
 		for i := range d.buf {
 			d.buf[i] = scribble
 		}
 	}
 	d.at, d.on, d.sender, d.queued = nil, nil, nil, 0
-	n.free = append(n.free, d)
+	if len(l.free) < spareDatagrams {
+		l.free = append(l.free, d)
+	}
 }
 
 // drop counts a datagram as lost and releases it.
-func (n *Net) drop(d *datagram, why Drop) {
-	n.stats.dropped[why]++
-	n.mark(markDrop, d.sender.salt^uint64(why))
-	n.noteDatagram(d.sender.name, "drop-"+why.String(), d.from, d.to, len(d.buf))
-	n.release(d)
+func (l *lane) drop(d *datagram, why Drop) {
+	l.stats.dropped[why]++
+	l.mark(markDrop, d.sender.salt^uint64(why))
+	l.noteDatagram(d.sender.name, "drop-"+why.String(), d.from, d.to, len(d.buf))
+	l.release(d)
 }

@@ -128,18 +128,18 @@ func (s *socket) Send(to netip.AddrPort, ttl int, b []byte) {
 	if s.closed || h.dead {
 		return
 	}
-	n, m := h.net, h.m
+	l, m := h.lane, h.m
 	if ttl == 0 {
 		ttl = host.DefaultTTL
 	}
-	n.stats.Sent++
-	n.stats.SentBytes += uint64(len(b))
+	l.stats.Sent++
+	l.stats.SentBytes += uint64(len(b))
 	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
-	d := n.newDatagram(b)
+	d := l.newDatagram(b)
 	d.sender, d.to, d.ttl = m, to, ttl
 	d.from = netip.AddrPortFrom(h.source(s, to.Addr()), s.local.Port())
-	if n.filter != nil && !n.filter(Datagram{From: d.from, To: to, TTL: ttl, Payload: d.buf}) {
-		n.drop(d, DropFiltered)
+	if l.filter != nil && !l.filter(Datagram{From: d.from, To: to, TTL: ttl, Payload: d.buf}) {
+		l.drop(d, DropFiltered)
 		return
 	}
 	next := m.uplink.at(to.Addr())
@@ -148,15 +148,15 @@ func (s *socket) Send(to netip.AddrPort, ttl int, b []byte) {
 		return
 	}
 	if len(m.addrs) == 0 || d.from.Addr().IsLoopback() {
-		n.drop(d, DropNoRoute)
+		l.drop(d, DropNoRoute)
 		return
 	}
 
-	if h.sentAt != n.now {
-		h.sentAt, h.sentN = n.now, 0
+	if h.sentAt != l.now {
+		h.sentAt, h.sentN = l.now, 0
 	}
 	h.sentN++
-	d.random = mix(mix(m.salt, uint64(n.now)), h.sentN)
+	d.random = mix(mix(m.salt, uint64(l.now)), h.sentN)
 	m.uplink.forward(d, &m.node, next)
 }
 
@@ -179,9 +179,9 @@ func (h *Host) source(s *socket, to netip.Addr) netip.Addr {
 // loop delivers a datagram to the machine that sent it.
 func (h *Host) loop(d *datagram) {
 	if d.ipSize() > loopbackMTU {
-		h.net.drop(d, DropMTU)
+		h.lane.drop(d, DropMTU)
 		return
 	}
 	d.at = h.m
-	h.net.arm(&d.event, h.net.now.Add(loopbackDelay))
+	h.lane.arm(&d.event, h.lane.now.Add(loopbackDelay))
 }

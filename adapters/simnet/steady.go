@@ -44,9 +44,9 @@ func (s *steady) when(t host.Instant) host.Instant {
 func (h *Host) timeout(d time.Duration) host.Instant {
 	d = min(max(d, 0), farthest)
 	if h.steady.drift == 0 {
-		return h.net.now.Add(d)
+		return h.lane.now.Add(d)
 	}
-	return max(h.steady.when(h.Now().Add(d)), h.net.now)
+	return max(h.steady.when(h.Now().Add(d)), h.lane.now)
 }
 
 // SetDrift makes the steady clock of the machine gain seconds per second from now on, or lose them where gain is negative;
@@ -63,10 +63,10 @@ func (m *machine) setDrift(gain float64) {
 	if h == nil {
 		return
 	}
-	n, old := h.net, h.steady
-	h.steady = steady{base: h.Now(), since: n.now, drift: gain}
+	l, old := h.lane, h.steady
+	h.steady = steady{base: h.Now(), since: l.now, drift: gain}
 	var pending []*event
-	n.agenda.each(func(entry entry) {
+	l.agenda.each(func(entry entry) {
 		if e := entry.ev; e.host == h && e.timer && e.armed && e.placed == entry.seq {
 			pending = append(pending, e)
 		}
@@ -76,6 +76,6 @@ func (m *machine) setDrift(gain float64) {
 		due := h.steady.when(old.at(e.due))
 		e.disarm()
 		h.timers++
-		n.arm(e, max(due, n.now))
+		l.arm(e, max(due, l.now))
 	}
 }

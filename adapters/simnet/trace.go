@@ -86,6 +86,21 @@ func (s Stats) Dropped(reason Drop) uint64 {
 	return sum
 }
 
+func (s *Stats) add(more *Stats) {
+	s.Sent += more.Sent
+	s.Delivered += more.Delivered
+	s.Duplicated += more.Duplicated
+	s.Replayed += more.Replayed
+	s.SentBytes += more.SentBytes
+	s.DeliveredBytes += more.DeliveredBytes
+	s.Timers += more.Timers
+	s.Posts += more.Posts
+	s.Events += more.Events
+	for why, count := range more.dropped {
+		s.dropped[why] += count
+	}
+}
+
 // Kinds of hashed events.
 const (
 	markTimer = iota + 1
@@ -100,77 +115,81 @@ const (
 )
 
 // mark folds an event into the hash of the run.
-func (n *Net) mark(what, salt uint64) {
-	n.hash = mix(mix(n.hash, uint64(n.now)^what<<56), salt)
+func (l *lane) mark(what, salt uint64) {
+	l.hash = mix(mix(l.hash, uint64(l.now)^what<<56), salt)
 }
 
 // note writes a line about a machine or a router to the text trace; name may be empty.
-func (n *Net) note(name, what string) {
-	if n.cfg.Trace == nil {
+func (l *lane) note(name, what string) {
+	if l.cfg.Trace == nil {
 		return
 	}
-	n.text = append(n.stamp(), name...)
-	n.text = append(append(n.text, ' '), what...)
-	n.flush()
+	l.text = append(l.stamp(), name...)
+	l.text = append(append(l.text, ' '), what...)
+	l.flush()
 }
 
 // noteDatagram writes a line about a datagram to the text trace; name and what may be empty.
-func (n *Net) noteDatagram(name, what string, from, to netip.AddrPort, size int) {
-	if n.cfg.Trace == nil {
+func (l *lane) noteDatagram(name, what string, from, to netip.AddrPort, size int) {
+	if l.cfg.Trace == nil {
 		return
 	}
-	b := append(n.stamp(), name...)
+	b := append(l.stamp(), name...)
 	b = append(append(append(b, ' '), what...), ' ')
 	b = append(from.AppendTo(b), '>')
 	b = append(to.AppendTo(b), ' ')
-	n.text = strconv.AppendInt(b, int64(size), 10)
-	n.flush()
+	l.text = strconv.AppendInt(b, int64(size), 10)
+	l.flush()
 }
 
 // noteTranslation writes a line about a translated address.
-func (n *Net) noteTranslation(name, what string, old, new, remote netip.AddrPort) {
-	if n.cfg.Trace == nil {
+func (l *lane) noteTranslation(name, what string, old, new, remote netip.AddrPort) {
+	if l.cfg.Trace == nil {
 		return
 	}
-	b := append(n.stamp(), name...)
+	b := append(l.stamp(), name...)
 	b = append(append(append(b, ' '), what...), ' ')
 	b = append(old.AppendTo(b), '=')
 	b = append(new.AppendTo(b), " for "...)
-	n.text = remote.AppendTo(b)
-	n.flush()
+	l.text = remote.AppendTo(b)
+	l.flush()
 }
 
-func (n *Net) stamp() []byte {
-	return append(append(n.text[:0], time.Duration(n.now).String()...), ' ')
+func (l *lane) stamp() []byte {
+	return append(append(l.text[:0], time.Duration(l.now).String()...), ' ')
 }
 
-func (n *Net) flush() {
-	n.text = append(n.text, '\n')
+func (l *lane) flush() {
+	l.text = append(l.text, '\n')
 	// A failed write loses lines of the trace but does not stop the run.
-	_, _ = n.cfg.Trace.Write(n.text)
+	_, _ = l.cfg.Trace.Write(l.text)
 }
 
 // trace counts, hashes, shows and writes an event of a host.
-func (n *Net) trace(h *Host, e host.Event) {
-	n.stats.Events++
-	n.mark(markEvent, h.m.salt)
-	if n.watchers.event != nil {
-		n.watchers.event(h, e)
+func (l *lane) trace(h *Host, e host.Event) {
+	l.stats.Events++
+	l.mark(markEvent, h.m.salt)
+	if l.watchers.event != nil {
+		if l == l.main {
+			l.watchers.event(h, e)
+		} else {
+			h.Outside(func() { l.watchers.event(h, e) })
+		}
 	}
-	if n.cfg.Coarse && n.cfg.Trace == nil {
+	if l.cfg.Coarse && l.cfg.Trace == nil {
 		return
 	}
-	b := append(append(n.stamp(), h.m.name...), ' ')
+	b := append(append(l.stamp(), h.m.name...), ' ')
 	start := len(b)
 	text, err := e.AppendText(b)
 	if err != nil {
 		text = append(b, "unprintable event: "+err.Error()...)
 	}
-	n.text = text
-	if !n.cfg.Coarse {
-		n.hash = mixBytes(n.hash, text[start:])
+	l.text = text
+	if !l.cfg.Coarse {
+		l.hash = mixBytes(l.hash, text[start:])
 	}
-	if n.cfg.Trace != nil {
-		n.flush()
+	if l.cfg.Trace != nil {
+		l.flush()
 	}
 }
