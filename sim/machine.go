@@ -132,6 +132,7 @@ type place struct {
 	access *simnet.Link    // the link between its router and that network; nil for an unlimited one
 	turn   *turnServers    // that the machine may use; nil for none
 	noUDP  bool            // its UDP is blocked at first
+	lane   int             // of the net, for a machine on the internet itself
 }
 
 // open is the internet itself.
@@ -163,6 +164,8 @@ func (w *World) settle(name string, p place) *machine {
 		on, addr = w.net.Internet(), w.addrs.newPublic
 	}
 	switch {
+	case p.lane > 0:
+		m.host = w.net.AddHostIn(p.lane, name, addr())
 	case p.nat == nil:
 		m.host = on.AddHost(name, addr())
 	case p.nat.Mapping == simnet.Never: // nothing is translated
@@ -198,7 +201,11 @@ func (a *addresses) newPublic() netip.Addr {
 func (w *World) addNode() *machine {
 	n := len(w.nodes)
 	name := fmt.Sprintf("node-%d", n)
-	m := w.settle(name, open)
+	at := open
+	if w.scenario.Lanes {
+		at.lane = n % lanes
+	}
+	m := w.settle(name, at)
 	m.isNode = true
 	cfg := hyperdht.Config{Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), dhtPort), Mode: hyperdht.Persistent, Reachable: true, WallClock: func() time.Time { return m.host.Clock().Now() }}
 	if n == 0 {

@@ -28,6 +28,8 @@ type Options struct {
 	Trace    io.Writer // receives every delivery, drop, timer and event as text; nil for none
 	Capture  io.Writer // receives every datagram, as a pcap file; nil for none
 	Progress func(Progress)
+	// Parallel runs lanes of scenarios that have some; see simnet.Config. The run is the same without it.
+	Parallel func(n int, do func(i int))
 	// OnPanic is called on the stack of a panic in a run.
 	OnPanic func(value any)
 	// Standing is called at the end of the scenario, before its world is closed, with the number of machines in it.
@@ -138,6 +140,9 @@ type Scenario struct {
 	Large bool
 	// Coarse leaves payloads out of the hash, for speed.
 	Coarse bool
+	// Lanes spreads the DHT's nodes over lanes of the net, which Options.Parallel runs at the same time. What the scenario does
+	// in turns of nodes has to leave them by Host.Outside.
+	Lanes bool
 	// Link is the internet, instead of the usual one.
 	Link *simnet.Link
 	// Loss is the probability that the internet loses a datagram.

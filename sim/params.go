@@ -32,6 +32,9 @@ const (
 	announcedWithin = 6 * time.Minute
 	// step is the interval at which conditions are checked that are too costly to check after every event.
 	step = 100 * time.Millisecond
+	// lanes is the number of lanes of a net that has some: several for each processor, so that one which has finished its lanes finds
+	// another to run, and few enough that each has events in each stretch.
+	lanes = 16
 	// auditEvery is the interval of audits of all machines, auditLargeEvery that of large worlds.
 	auditEvery, auditLargeEvery = 10 * time.Second, 2 * time.Minute
 	// formerAsked bounds the nodes that have left and that a node without bootstrap nodes asks within ten minutes: four at a

@@ -7,7 +7,7 @@ var swarmScenario = &Scenario{
 	About: "a large DHT, a thousand clients behind all kinds of routers and one scraper, for an hour",
 	Nodes: 10_000, Clients: 1_000, For: time.Hour,
 	Least: Least{Nodes: 16, Clients: 1, For: 5 * time.Second},
-	Large: true, Coarse: true,
+	Large: true, Coarse: true, Lanes: true,
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		s := w.addScraper("scraper", scraperSetup{})

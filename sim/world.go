@@ -85,7 +85,11 @@ func newWorld(o Options, s *Scenario, r *Result) *World {
 	if s.Link != nil {
 		link = *s.Link
 	}
-	w.net = simnet.New(simnet.Config{Seed: o.Seed, Trace: o.Trace, Scribble: !s.Coarse, Coarse: s.Coarse, Link: link})
+	cfg := simnet.Config{Seed: o.Seed, Trace: o.Trace, Scribble: !s.Coarse, Coarse: s.Coarse, Link: link}
+	if s.Lanes {
+		cfg.Lanes, cfg.Parallel = lanes, o.Parallel
+	}
+	w.net = simnet.New(cfg)
 	w.log = &transcript{w: w, uids: map[string]int{}}
 	w.check = newChecker(w)
 	if o.Capture != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/sim"
 	"github.com/dhtprom/dhtprom/sim/hugepages"
+	"github.com/dhtprom/dhtprom/sim/parallel"
 )
 
 // size is a world with bounds on its cost. All but the memory are the same in each run of a seed.
@@ -39,6 +40,9 @@ func TestLargeSwarm(t *testing.T) {
 	s := perChange
 	if large := os.Getenv("DHTPROM_LARGE"); large != "" && large != "0" {
 		s = nightly
+		pool := parallel.New()
+		defer pool.Close()
+		s.Parallel = pool.Run
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(300))
 	o := s.Options

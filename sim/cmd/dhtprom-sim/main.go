@@ -22,6 +22,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/sim"
 	"github.com/dhtprom/dhtprom/sim/hugepages"
+	"github.com/dhtprom/dhtprom/sim/parallel"
 )
 
 func main() { os.Exit(start(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -127,6 +128,9 @@ func (set *settings) play(o sim.Options, many bool, out, terminal io.Writer) (*s
 	if s := sim.Find(o.Scenario); s.Large {
 		o.Progress = hugepages.While(cmp.Or(o.Nodes, s.Nodes), o.Progress)
 	}
+	pool := parallel.New()
+	defer pool.Close()
+	o.Parallel = pool.Run
 	var stack []byte
 	o.OnPanic = func(any) { stack = debug.Stack() }
 	weight := newScale(&o)

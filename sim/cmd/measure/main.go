@@ -7,9 +7,11 @@
 //
 // The other build is a file that "go build -o OTHER ./sim/cmd/measure" has written from another commit. On a machine that others
 // use, too, only such ratios mean anything, and only if both builds report the same hash: then they have played the same events.
+// Times are those of the clock and those of all processors. With GOMAXPROCS=1, lanes do not run at the same time.
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -24,6 +26,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/sim"
 	"github.com/dhtprom/dhtprom/sim/hugepages"
+	"github.com/dhtprom/dhtprom/sim/parallel"
 )
 
 func main() {
@@ -105,6 +108,7 @@ type outcome struct {
 	Hops, Requests float64
 	Rows           []sim.Row
 
+	took      time.Duration
 	processor time.Duration
 	resident  int64 // bytes at most, 0 where the system does not say
 }
@@ -123,6 +127,9 @@ func play(text string, out io.Writer) error {
 	if sim.Find(w.Scenario).Large {
 		o.Progress = hugepages.While(w.Nodes, nil)
 	}
+	pool := parallel.New()
+	defer pool.Close()
+	o.Parallel = pool.Run
 	r, err := sim.Run(o)
 	if err != nil {
 		return err
@@ -143,7 +150,9 @@ func (w world) measure(build string) (o outcome, err error) {
 	}
 	child := exec.Command(build, "-play", string(text))
 	child.Stderr = os.Stderr
+	began := time.Now()
 	result, err := child.Output()
+	took := time.Since(began)
 	if err != nil {
 		return o, fmt.Errorf("%s of %s: %w", w.Scenario, build, err)
 	}
@@ -153,7 +162,7 @@ func (w world) measure(build string) (o outcome, err error) {
 	if o.Verdict != "" {
 		return o, errors.New(o.Verdict)
 	}
-	o.processor = child.ProcessState.UserTime() + child.ProcessState.SystemTime()
+	o.took, o.processor = took, child.ProcessState.UserTime()+child.ProcessState.SystemTime()
 	o.resident = resident(child.ProcessState)
 	return o, nil
 }
@@ -176,9 +185,9 @@ func (set *settings) worlds(out io.Writer, builds []string) error {
 	}
 	compared, line := "", ""
 	if len(builds) > 1 {
-		compared, line = " the other build | ratio | same events |", "---|---|---|"
+		compared, line = " the other build | ratios | same events |", "---|---|---|"
 	}
-	fmt.Fprintf(out, "| nodes | clients | virtual time | datagrams | processor |%s memory | hops | requests per lookup | lookups |\n|---|---|---|---|---|%s---|---|---|---|\n", compared, line)
+	fmt.Fprintf(out, "| nodes | clients | virtual time | datagrams | time, processor |%s memory | hops | requests per lookup | lookups |\n|---|---|---|---|---|%s---|---|---|---|\n", compared, line)
 	for _, w := range list {
 		runs := make([][]outcome, len(builds))
 		for range set.runs {
@@ -191,20 +200,31 @@ func (set *settings) worlds(out io.Writer, builds []string) error {
 			}
 		}
 		o := median(runs[0])
-		fmt.Fprintf(out, "| %d | %d | %v | %d | %.1f s |", o.Nodes, o.Clients, o.Virtual.Round(time.Second), o.Datagrams, o.processor.Seconds())
+		fmt.Fprintf(out, "| %d | %d | %v | %d | %s |", o.Nodes, o.Clients, o.Virtual.Round(time.Second), o.Datagrams, o.times())
 		if len(builds) > 1 {
 			other := median(runs[1])
-			fmt.Fprintf(out, " %.1f s | %.2f | %t |", other.processor.Seconds(), float64(other.processor)/float64(o.processor), other.Hash == o.Hash)
+			fmt.Fprintf(out, " %s | %.2f, %.2f | %t |", other.times(), ratio(other.took, o.took), ratio(other.processor, o.processor), other.Hash == o.Hash)
 		}
 		fmt.Fprintf(out, " %d MB | %.2f | %.1f | %s |\n", o.resident>>20, o.Hops, o.Requests, o.row("lookups"))
 	}
 	return nil
 }
 
-// median returns the run with the median of processor time.
+// times returns the time that a run took, and that of the processors.
+func (o *outcome) times() string {
+	return fmt.Sprintf("%.1f s, %.1f s", o.took.Seconds(), o.processor.Seconds())
+}
+
+func ratio(other, own time.Duration) float64 { return float64(other) / float64(own) }
+
+// median returns a run with the median of both times.
 func median(runs []outcome) outcome {
-	slices.SortFunc(runs, func(a, b outcome) int { return int(a.processor - b.processor) })
-	return runs[len(runs)/2]
+	slices.SortFunc(runs, func(a, b outcome) int { return cmp.Compare(a.processor, b.processor) })
+	processor := runs[len(runs)/2].processor
+	slices.SortFunc(runs, func(a, b outcome) int { return cmp.Compare(a.took, b.took) })
+	o := runs[len(runs)/2]
+	o.processor = processor
+	return o
 }
 
 // others prints what the other scenarios report.
