@@ -36,6 +36,12 @@ func (cs *candidates) number(n int) *candidate {
 	return &cs.made[n/candidatesPerBlock][n%candidatesPerBlock]
 }
 
+// clear removes all, and keeps their memory.
+func (cs *candidates) clear() {
+	cs.seen.clear()
+	cs.pending, cs.referrers = cs.pending[:0], cs.referrers[:0]
+}
+
 // at is the candidate with an address, or nil.
 func (cs *candidates) at(key addrKey) *candidate {
 	if n, ok := cs.seen.get(key); ok {
@@ -47,11 +53,11 @@ func (cs *candidates) at(key addrKey) *candidate {
 // add adds a node that is not there yet. It is asked next, or in the order of the distance to nearest, if that is not nil.
 func (cs *candidates) add(key addrKey, node id.NodeID, depth uint16, nearest *id.Target) *candidate {
 	number := cs.seen.n
-	if number%candidatesPerBlock == 0 {
+	if number/candidatesPerBlock == len(cs.made) {
 		cs.made = append(cs.made, make([]candidate, candidatesPerBlock))
 	}
 	c := cs.number(number)
-	c.id, c.addr, c.depth = node, key, depth
+	*c = candidate{id: node, addr: key, depth: depth}
 	cs.seen.put(key, number)
 	at := len(cs.pending)
 	for nearest != nil && at > 0 && id.Closer(*nearest, cs.number(int(cs.pending[at-1])).id, node) < 0 {

@@ -66,10 +66,9 @@ type Query struct {
 	canceled    int32 // how often the group had been cancelled before
 
 	visits     visits
-	spare      *Call // has ended, and nothing refers to it: its memory serves the next visit
 	tally      tally
-	candidates candidates
 	closest    kad.Nearest[Reply]
+	*workspace // nil after the end
 }
 
 // visits counts the requests of a query that are in flight.
@@ -125,6 +124,7 @@ func (e *Endpoint) Query(cfg QueryConfig) *Query {
 		e: e, cfg: cfg,
 		concurrency: int32(cfg.Concurrency),
 		closest:     kad.NewNearest[Reply](cfg.Target, kad.K),
+		workspace:   workspaces.Get().(*workspace),
 	}
 	if q.concurrency <= 0 {
 		q.concurrency = Concurrency
@@ -205,10 +205,11 @@ func (q *Query) end() bool {
 	}
 	q.become(queryEnded)
 	q.e.queries.Active--
-	q.candidates, q.spare = candidates{}, nil
 	if q.ownGroup {
 		q.cfg.Group.Cancel()
 	}
+	q.workspace.release()
+	q.workspace = nil
 	return true
 }
 
@@ -345,11 +346,7 @@ func Continue(q *Query) {
 }
 
 func (q *Query) visit(c *candidate) {
-	call := q.spare
-	if call == nil {
-		call = new(Call)
-	}
-	q.spare = nil
+	call := q.workspace.call()
 	*call = Call{visit: visit{query: q, candidate: c}, transmission: transmission{node: true}}
 	retries := q.cfg.Retries
 	if c.once {
@@ -408,7 +405,7 @@ func (q *Query) onReply(c *Call, r *Reply) {
 		q.cfg.OnReply(r)
 	}
 	if c.sent == 1 && !c.slow && !q.Done() {
-		q.spare = c // one that was to be sent again may still be in the queue
+		q.reuse(c) // one that was to be sent again may still be in the queue
 	}
 	q.readMore()
 }

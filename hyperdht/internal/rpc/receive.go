@@ -200,9 +200,10 @@ func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.R
 	e.calls.deliver(c, r)
 }
 
-// verifyAnswer is verify for the answer to a call. A query has already hashed the addresses of its candidates.
+// verifyAnswer is verify for the answer to a call. A query has already hashed the addresses of its candidates, which it
+// forgets when it ends.
 func (e *Endpoint) verifyAnswer(c *Call, claimed *id.NodeID, from netip.AddrPort) (node id.NodeID, ok bool) {
-	if claimed != nil && c.candidate != nil && c.to == from {
+	if claimed != nil && c.query != nil && !c.query.Done() && c.to == from {
 		if c.candidate.id == *claimed {
 			return *claimed, true
 		}

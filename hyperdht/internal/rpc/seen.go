@@ -36,6 +36,12 @@ func (s *seen) put(key addrKey, number int) {
 	s.n++
 }
 
+// clear removes all addresses.
+func (s *seen) clear() {
+	clear(s.slots)
+	s.n = 0
+}
+
 // find returns the slot of an address, or the one where it would be.
 func (s *seen) find(key addrKey) int {
 	mask := len(s.slots) - 1
