@@ -244,7 +244,8 @@ func TestNearestFollowsVectors(t *testing.T) {
 		t.Fatal("no vectors")
 	}
 	for _, q := range v {
-		near := NewNearest[id.NodeID](id.Target(q.Target.Key(t)), q.K)
+		var near Nearest[id.NodeID]
+		near.Reset(id.Target(q.Target.Key(t)), q.K)
 		for i, r := range q.Replies {
 			node := id.NodeID(r.ID.Key(t))
 			closer := near.Closer(node)
@@ -266,7 +267,8 @@ func TestNearestFollowsVectors(t *testing.T) {
 }
 
 func TestNearestKeepsFirstOfDuplicatesAndNoMoreThanK(t *testing.T) {
-	near := NewNearest[string](id.Target(tiny(0)), 3)
+	var near Nearest[string]
+	near.Reset(id.Target(tiny(0)), 3)
 	for _, item := range []struct {
 		id   byte
 		text string
@@ -278,6 +280,17 @@ func TestNearestKeepsFirstOfDuplicatesAndNoMoreThanK(t *testing.T) {
 	}
 	if near.Closer(tiny(5)) || near.Closer(tiny(4)) || !near.Closer(tiny(3)) || !near.Full() {
 		t.Error("only nodes nearer than the last one are closer")
+	}
+	former := near.Items()
+	near.Reset(id.Target(tiny(9)), 2)
+	if near.Len() != 0 || near.Full() || former[0] != "" {
+		t.Errorf("%d items after Reset, and %q of those before", near.Len(), former)
+	}
+	for i := range byte(4) {
+		near.Add(tiny(i+6), string('f'+rune(i)))
+	}
+	if got := near.Items(); !slices.Equal(got, []string{"i", "h"}) {
+		t.Errorf("kept %v for the next target", got)
 	}
 }
 

@@ -3,7 +3,7 @@ package kad
 import "github.com/dhtprom/dhtprom/hyperdht/id"
 
 // Nearest keeps the items nearest to a target that were offered so far, nearest first: the running
-// result of a lookup (dht-rpc lib/query.js, closestReplies).
+// result of a lookup (dht-rpc lib/query.js, closestReplies). The zero Nearest keeps none; Reset begins.
 type Nearest[T any] struct {
 	target id.Target
 	k      int
@@ -11,9 +11,11 @@ type Nearest[T any] struct {
 	items  []T
 }
 
-// NewNearest makes an empty list that keeps at most k items.
-func NewNearest[T any](target id.Target, k int) Nearest[T] {
-	return Nearest[T]{target: target, k: k}
+// Reset makes an empty list for a target, which keeps at most k items. The memory of the former list is used again, so that what
+// Items returned is not valid any more.
+func (n *Nearest[T]) Reset(target id.Target, k int) {
+	clear(n.items)
+	n.target, n.k, n.ids, n.items = target, k, n.ids[:0], n.items[:0]
 }
 
 // Closer reports whether node would be kept: there is room, or it is nearer than the last one kept.

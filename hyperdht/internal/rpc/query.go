@@ -43,6 +43,8 @@ type QueryConfig struct {
 	Commit func(r *Reply, done func(error))
 	// CommitDefault commits by sending the same command again with the node's token.
 	CommitDefault bool
+	// Discard means that Closest is not used after OnDone: its memory serves a later query.
+	Discard bool
 	// OnDone is called exactly once: with nil, ErrTooFewNodes or the last error of a commit when the query
 	// has completed, else with the reason for its abort.
 	OnDone func(error)
@@ -67,8 +69,8 @@ type Query struct {
 
 	visits     visits
 	tally      tally
-	closest    kad.Nearest[Reply]
-	*workspace // nil after the end
+	result     []Reply // the closest, after the end
+	*workspace         // nil after the end
 }
 
 // visits counts the requests of a query that are in flight.
@@ -123,8 +125,7 @@ func (e *Endpoint) Query(cfg QueryConfig) *Query {
 	q := &Query{
 		e: e, cfg: cfg,
 		concurrency: int32(cfg.Concurrency),
-		closest:     kad.NewNearest[Reply](cfg.Target, kad.K),
-		workspace:   workspaces.Get().(*workspace),
+		workspace:   workspaceFor(cfg.Target),
 	}
 	if q.concurrency <= 0 {
 		q.concurrency = Concurrency
@@ -152,7 +153,12 @@ func (e *Endpoint) Query(cfg QueryConfig) *Query {
 
 // Closest are the nearest replies so far, nearest first, without the nodes that they named. The slice belongs to the
 // query.
-func (q *Query) Closest() []Reply { return q.closest.Items() }
+func (q *Query) Closest() []Reply {
+	if q.workspace == nil {
+		return q.result
+	}
+	return q.closest.Items()
+}
 
 // Successes is the number of answers without an error code.
 func (q *Query) Successes() int { return int(q.tally.successes) }
@@ -192,13 +198,19 @@ func (q *Query) finish(err error) {
 	}
 }
 
+// tell calls OnDone, and releases everything but the result.
 func (q *Query) tell(err error) {
 	if q.cfg.OnDone != nil {
 		q.cfg.OnDone(err)
 	}
+	if !q.cfg.Discard {
+		q.result, q.closest = q.closest.Items(), kad.Nearest[Reply]{}
+	}
+	q.workspace.release()
+	q.workspace = nil
 }
 
-// end releases everything but the result. It reports whether the query was running.
+// end ends what is under way. It reports whether the query was running.
 func (q *Query) end() bool {
 	if q.Done() {
 		return false
@@ -208,8 +220,6 @@ func (q *Query) end() bool {
 	if q.ownGroup {
 		q.cfg.Group.Cancel()
 	}
-	q.workspace.release()
-	q.workspace = nil
 	return true
 }
 

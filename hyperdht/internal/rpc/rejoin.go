@@ -139,11 +139,12 @@ func (e *Endpoint) lookAround(reply *Reply) {
 		return
 	}
 	e.rejoin.looking = true
-	before := e.Nodes()
+	self := id.Target(e.nodes.table.Self())
+	before := e.Closest(self, e.nodes.table.Len())
 	var q *Query
-	q = e.FindNode(id.Target(e.nodes.table.Self()), QueryConfig{
+	q = e.FindNode(self, QueryConfig{
 		Nodes: append(slices.Clone(reply.Closer), reply.From), Apart: true, Concurrency: backgroundConcurrency,
-		OnDone: func(error) {
+		Discard: true, OnDone: func(error) {
 			e.rejoin.looking = false
 			e.compare(q.Closest(), before)
 		},

@@ -124,7 +124,7 @@ func (e *Endpoint) background(target id.Target, onReply func(*Reply), onDone fun
 				onReply(r)
 			}
 		},
-		OnDone: onDone,
+		Discard: true, OnDone: onDone,
 	})
 }
 

@@ -42,11 +42,14 @@ func TestALargeWorkspaceIsNotUsedAgain(t *testing.T) {
 	}{{"an honest lookup", keptCandidates, true}, {"a hostile one", keptCandidates + 1, false}} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := new(workspace)
+			w.closest.Reset(target, 1)
+			w.closest.Add(id.NodeID{}, Reply{Value: []byte("x")})
+			items := w.closest.Items()
 			for i := range tt.n {
 				w.candidates.add(addrKey(i), id.NodeID{}, 1, nil)
 			}
 			w.release()
-			if cleared := w.candidates.seen.n == 0; cleared != tt.kept {
+			if cleared := w.candidates.seen.n == 0 && items[0].Value == nil; cleared != tt.kept {
 				t.Errorf("cleared: %v, want %v", cleared, tt.kept)
 			}
 		})
@@ -86,5 +89,37 @@ func TestAnswersAfterTheEndOfAQueryAreStillThoseOfNodes(t *testing.T) {
 	l.net.Run(time.Second)
 	if n := l.nodes.at(p.addr); n == nil || len(p.got) != 1 || p.got[0].request.Command != wire.CmdFindPeer {
 		t.Errorf("the node that answered is %v in the table, after %d requests", n, len(p.got))
+	}
+}
+
+func TestResultOfAQueryStaysUnlessItIsDiscarded(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		discard bool
+		want    int // replies after the end
+	}{{"kept", false, 3}, {"discarded", true, 0}} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLab(t, Config{})
+			l.net.Run(time.Second)
+			peers := byDistance(l.peersOf(3, empty))
+			var q *Query
+			inDone := 0
+			l.do(func() {
+				q = l.FindNode(target, QueryConfig{
+					Nodes: addrs(peers), Apart: true, Discard: tt.discard, OnDone: func(error) { inDone = len(q.Closest()) },
+				})
+			})
+			l.net.Run(time.Second)
+			l.query(QueryConfig{Nodes: addrs(l.peersOf(5, empty))}) // may have the memory of the first
+			l.net.Run(time.Second)
+			if !q.Done() || inDone != len(peers) || len(q.Closest()) != tt.want {
+				t.Fatalf("%d replies when it ended, want %d; %d later, want %d", inDone, len(peers), len(q.Closest()), tt.want)
+			}
+			for i, r := range q.Closest() {
+				if r.From != peers[i].addr {
+					t.Errorf("reply %d is of %v, want %v", i, r.From, peers[i].addr)
+				}
+			}
+		})
 	}
 }
