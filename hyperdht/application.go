@@ -13,7 +13,10 @@ import (
 type application Node
 
 // Attach implements [rpc.Application].
-func (a *application) Attach(_ *rpc.Endpoint, s host.Socket) { a.door.Attach(s) }
+func (a *application) Attach(e *rpc.Endpoint, s host.Socket) {
+	a.door.Messages = e
+	a.door.Attach(s)
+}
 
 // OwnRequest implements [rpc.Application].
 func (a *application) OwnRequest(command uint64, target id.Target) bool {

@@ -172,7 +172,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 		peers.Probe = cfg.Probe
 	}
 	n.peers = newPeering(h, endpoint, peers)
-	n.door.Messages, n.door.Probes = endpoint, n.peers.pool
+	n.door.Probes = n.peers.pool
 	return n, nil
 }
 

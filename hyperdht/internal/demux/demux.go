@@ -65,7 +65,8 @@ type Probes interface {
 	ReceiveProbe(s host.Socket, from netip.AddrPort, b []byte) bool
 }
 
-// Door hands each datagram of the sockets attached to it to its receiver. All but Address must be set when the first one arrives.
+// Door hands each datagram of the sockets attached to it to its receiver. Messages must be set before a socket is attached, all but
+// Address when the first datagram arrives.
 type Door struct {
 	Streams  Claimant // the table of streams
 	Address  Claimant // the address probe; nil for none
@@ -73,20 +74,28 @@ type Door struct {
 	Probes   Probes
 }
 
-// Attach receives what arrives on a socket.
+// Attach receives what arrives on a socket. Messages must be set by then.
+//
+// The messages of the DHT go to their receiver without a look at the door: a program with thousands of nodes waits for each place in
+// memory that a datagram needs.
 func (d *Door) Attach(s host.Socket) {
-	s.OnReceive(func(from netip.AddrPort, b []byte) { d.Receive(s, from, b) })
+	messages := d.Messages
+	s.OnReceive(func(from netip.AddrPort, b []byte) {
+		switch kind := Classify(b); kind {
+		case Request:
+			messages.ReceiveRequest(s, from, b)
+		case Response:
+			messages.ReceiveResponse(s, from, b)
+		default:
+			d.receive(kind, s, from, b)
+		}
+	})
 }
 
-// Receive hands a datagram that has arrived on a socket to its receiver.
-func (d *Door) Receive(s host.Socket, from netip.AddrPort, b []byte) {
-	kind := Classify(b)
+// receive hands a datagram that is no message of the DHT to its receiver.
+func (d *Door) receive(kind Kind, s host.Socket, from netip.AddrPort, b []byte) {
 	switch {
 	case kind == Stream && d.Streams.Receive(s, from, b):
-	case kind == Request:
-		d.Messages.ReceiveRequest(s, from, b)
-	case kind == Response:
-		d.Messages.ReceiveResponse(s, from, b)
 	case d.Address != nil && d.Address.Receive(s, from, b):
 	case kind == Probe && d.Probes.ReceiveProbe(s, from, b):
 	default:
