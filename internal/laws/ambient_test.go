@@ -68,7 +68,7 @@ var ambientExcept = []string{"net/netip", "net/url", "golang.org/x/crypto", "mat
 var ambientHere = map[string]string{
 	"app context":                      "slog hands one to its handlers; nothing waits on it",
 	"doctor context":                   "Run waits for the loop, in package bridge; an examination knows no context",
-	"hyperdht/internal/rpc sync":       "sync.Pool keeps the memory of lookups that have ended; no lookup depends on which it gets",
+	"hyperdht/internal/rpc sync":       "sync.Pool keeps memory of lookups and messages that have ended; none depends on which it gets",
 	"hyperdht/internal/secret runtime": "GOARCH, a constant, tells which cipher is the faster one",
 	"ports/portstest testing":          "a test suite",
 	"ports/kv/kvtest testing":          "a test suite",

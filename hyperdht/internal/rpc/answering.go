@@ -12,12 +12,10 @@ import (
 )
 
 // answering owns the state for answering requests: the limits on senders, the tokens, the delayed
-// answers, the buffers for reading and writing, and the counters.
+// answers, and the counters.
 type answering struct {
-	requests pace          // of each host
-	own      *pace         // answers by servers of this node, see MayAnswer
-	out      []byte        // the message being built
-	response wire.Response // that has arrived
+	requests pace  // of each host
+	own      *pace // answers by servers of this node, see MayAnswer
 	received ReceivedStats
 	dropped  DroppedStats
 	tokens   kad.Tokens
@@ -46,23 +44,6 @@ func (a *answering) allowsOwn(now host.Instant, to netip.Addr) bool {
 		a.dropped.Limited++
 	}
 	return ok
-}
-
-// parse reads a response, which is good until the next one.
-func (a *answering) parse(b []byte) (*wire.Response, bool) {
-	if err := a.response.Parse(b); err != nil {
-		a.dropped.Malformed++
-		return nil, false
-	}
-	a.received.Responses++
-	return &a.response, true
-}
-
-// trim frees the memory that a hostile response needed.
-func (a *answering) trim() {
-	if cap(a.response.Closer) > 2*maxCloser {
-		a.response.Closer = nil
-	}
 }
 
 // delayedPing is an answer that waits.
@@ -129,6 +110,7 @@ func (e *Endpoint) answer(a *answer) {
 	if a.target != nil {
 		m.Closer = e.nodes.table.AppendAddrs(addrs[:0], *a.target, kad.K)
 	}
-	e.answering.out = m.Append(e.answering.out[:0])
-	a.socket.Send(a.to, 0, e.answering.out)
+	out := messages.Get().(*message)
+	out.built = m.Append(out.built[:0])
+	out.send(a.socket, a.to)
 }

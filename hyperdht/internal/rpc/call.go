@@ -46,7 +46,7 @@ type Reply struct {
 	ID     id.NodeID   // of the answerer
 	HasID  bool        // it is persistent, and its id fits its address
 	Token  *id.Token
-	Closer []netip.AddrPort // nodes closer to the target; borrowed until the turn ends
+	Closer []netip.AddrPort // nodes closer to the target; borrowed until the callback returns
 	Error  uint64           // wire.Code...; 0 is success
 	Value  []byte           // nil is absent
 	RTT    time.Duration    // since the request was made, retransmissions included

@@ -161,10 +161,14 @@ func (e *Endpoint) ReceiveResponse(s host.Socket, from netip.AddrPort, b []byte)
 	if !e.mayRead(s, from) {
 		return
 	}
-	if m, ok := e.answering.parse(b); ok {
-		e.receiveResponse(s, from, m)
-		e.answering.trim()
+	m := messages.Get().(*message)
+	if err := m.response.Parse(b); err == nil {
+		e.answering.received.Responses++
+		e.receiveResponse(s, from, &m.response)
+	} else {
+		e.answering.dropped.Malformed++
 	}
+	m.release()
 }
 
 func (e *Endpoint) receiveResponse(s host.Socket, from netip.AddrPort, m *wire.Response) {

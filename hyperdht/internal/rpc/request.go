@@ -88,8 +88,9 @@ func (e *Endpoint) Forward(f Forwarded) {
 		self = e.TableID()
 		m.ID = &self
 	}
-	e.answering.out = m.Append(e.answering.out[:0])
-	f.Socket.Send(f.To, 0, e.answering.out)
+	out := messages.Get().(*message)
+	out.built = m.Append(out.built[:0])
+	out.send(f.Socket, f.To)
 }
 
 // Respond answers a request that went to another node, at a chosen address: the last hop of a
