@@ -63,6 +63,9 @@ type Config struct {
 	// joined the public network by accident are rejected before it is asked. It runs on the loop, for each address that
 	// any answer names, so it must be quick.
 	FilterNode func(netip.AddrPort) bool
+	// NodeID computes the id of the DHT node at an address; nil means id.NodeIDOf, which any other function must agree with. A
+	// simulation, whose many nodes need the same ids over and over, may have them in a table. It runs on the loop.
+	NodeID func(netip.AddrPort) id.NodeID
 	// Probe is a further source for the node's public address, used where there are few DHT nodes; see adapters/stun. It may be
 	// nil.
 	Probe AddressProbe
@@ -151,6 +154,7 @@ func New(h host.Host, cfg Config) (*Node, error) {
 
 		NoQuickFirewall: cfg.NoQuickFirewall,
 		FilterNode:      cfg.filter(),
+		NodeID:          cfg.NodeID,
 		Doubts:          cfg.QuickReach,
 		App:             (*application)(n),
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -88,6 +89,7 @@ func (m *machine) join(cfg hyperdht.Config) {
 		}
 		cfg.Probe = probe
 	}
+	cfg.NodeID = m.w.addrs.nodeID
 	m.w.check.restarted(m)
 	m.w.stirs(m)
 	m.reachable = false
@@ -193,8 +195,39 @@ func (a *addresses) newPrivate() netip.Addr {
 // newPublic returns an address that is not in use.
 func (a *addresses) newPublic() netip.Addr {
 	a.public++
-	n := a.public
-	return netip.AddrFrom4([4]byte{20 + byte(n>>24), byte(n >> 16), byte(n >> 8), byte(n)})
+	return publicAddr(a.public)
+}
+
+// firstPublic is 20.0.0.0: public addresses are counted from there.
+const firstPublic = 20 << 24
+
+func publicAddr(n uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, firstPublic+n)))
+}
+
+// remember computes the id of the DHT node at a public address, for nodeID. No machine may run meanwhile.
+func (a *addresses) remember(node netip.Addr) {
+	for uint32(len(a.ids)) <= a.public {
+		a.ids = append(a.ids, id.NodeID{})
+	}
+	a.ids[numberOf(node)] = id.NodeIDOf(netip.AddrPortFrom(node, dhtPort))
+}
+
+// numberOf is the inverse of publicAddr. It is large for other addresses of IPv4.
+func numberOf(addr netip.Addr) uint32 {
+	ip := addr.As4()
+	return binary.BigEndian.Uint32(ip[:]) - firstPublic
+}
+
+// nodeID is id.NodeIDOf. Of ten thousand DHT nodes each needs all ids some time, again and again: a table for all of them stays in the
+// processor's cache, and a look into it takes less time than a hash.
+func (a *addresses) nodeID(at netip.AddrPort) id.NodeID {
+	if at.Port() == dhtPort && at.Addr().Is4() {
+		if n := numberOf(at.Addr()); n < uint32(len(a.ids)) && a.ids[n] != (id.NodeID{}) {
+			return a.ids[n]
+		}
+	}
+	return id.NodeIDOf(at)
 }
 
 // addNode boots one more persistent node of the DHT.
@@ -207,6 +240,7 @@ func (w *World) addNode() *machine {
 	}
 	m := w.settle(name, at)
 	m.isNode = true
+	w.addrs.remember(m.host.Addr())
 	cfg := hyperdht.Config{Listen: netip.AddrPortFrom(netip.IPv4Unspecified(), dhtPort), Mode: hyperdht.Persistent, Reachable: true, WallClock: func() time.Time { return m.host.Clock().Now() }}
 	if n == 0 {
 		addr := netip.AddrPortFrom(m.host.Addr(), dhtPort)

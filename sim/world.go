@@ -40,7 +40,10 @@ type World struct {
 }
 
 // addresses counts the addresses that are assigned.
-type addresses struct{ public, private uint32 }
+type addresses struct {
+	public, private uint32
+	ids             []id.NodeID // of DHT nodes, by the number of their address; zero for others
+}
 
 // keyNames are the names of the owners of keys.
 type keyNames struct {

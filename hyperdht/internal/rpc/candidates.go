@@ -101,7 +101,7 @@ func (q *Query) offer(addr, referrer netip.AddrPort, depth uint16) bool {
 		}
 		return q.closest.Closer(c.id)
 	}
-	node := id.NodeIDOf(addr)
+	node := q.e.nodes.idOf(addr)
 	if referrer.IsValid() && node == q.e.nodes.table.Self() {
 		return true // others name us, too
 	}
@@ -121,7 +121,7 @@ func (q *Query) offerNew(addr netip.AddrPort) *candidate {
 	if q.candidates.at(key) != nil {
 		return nil
 	}
-	return q.enter(key, id.NodeIDOf(addr), 1)
+	return q.enter(key, q.e.nodes.idOf(addr), 1)
 }
 
 // enter adds a node that is no candidate yet. It returns nil if it is not closer than the known ones.

@@ -46,6 +46,8 @@ type Config struct {
 	AdaptiveTimeout bool
 	// FilterNode reports whether an address may enter the routing table and lookups. Nil admits all.
 	FilterNode func(netip.AddrPort) bool
+	// NodeID is id.NodeIDOf, or has the same results. Nil means id.NodeIDOf.
+	NodeID func(netip.AddrPort) id.NodeID
 
 	// AddressProbe gives samples of our public address besides those of DHT replies: while bootstrapping, with
 	// every refresh of the table and when the network has changed. Nil gives none.

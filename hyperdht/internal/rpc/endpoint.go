@@ -49,7 +49,10 @@ func New(h host.Host, cfg Config) (*Endpoint, error) {
 	e.address.sampler = new(nat.Sampler)
 	e.answering.init(now)
 	e.calls.init(h, cfg.AdaptiveTimeout, &e.faults, e.late)
-	e.nodes.filter = cfg.FilterNode
+	e.nodes.filter, e.nodes.idOf = cfg.FilterNode, cfg.NodeID
+	if e.nodes.idOf == nil {
+		e.nodes.idOf = id.NodeIDOf
+	}
 	if cfg.Firewalled != nil && !*cfg.Firewalled {
 		e.standing.access = reachable
 	}
@@ -236,7 +239,7 @@ func (e *Endpoint) AddNode(addr netip.AddrPort) {
 	if !isUsable(addr) {
 		return
 	}
-	e.meet(id.NodeIDOf(addr), addr, netip.AddrPort{})
+	e.meet(e.nodes.idOf(addr), addr, netip.AddrPort{})
 }
 
 // isUsable reports whether addr can be the address of a node.

@@ -16,7 +16,8 @@ type population struct {
 	swaps  int32                     // full buckets that are being checked
 	checks int                       // nodes being checked
 	filter func(netip.AddrPort) bool // refuses addresses; nil admits all
-	list   kad.List                  // those heard from last first
+	idOf   func(netip.AddrPort) id.NodeID
+	list   kad.List // those heard from last first
 	table  kad.Table
 	self   []netip.AddrPort // that were asked and turned out to be our own
 	known  []netip.AddrPort // of an earlier run, until bootstrapped
@@ -26,7 +27,7 @@ type population struct {
 func (p *population) admits(addr netip.AddrPort) bool { return p.filter == nil || p.filter(addr) }
 
 // at is the node of the table with the id that an address leads to, or nil.
-func (p *population) at(addr netip.AddrPort) *kad.Node { return p.table.Get(id.NodeIDOf(addr)) }
+func (p *population) at(addr netip.AddrPort) *kad.Node { return p.table.Get(p.idOf(addr)) }
 
 // verify is the id of a sender: what it claims, if that fits its address.
 func (p *population) verify(claimed *id.NodeID, from netip.AddrPort) (node id.NodeID, ok bool) {
@@ -34,7 +35,7 @@ func (p *population) verify(claimed *id.NodeID, from netip.AddrPort) (node id.No
 		return node, false
 	}
 	n := p.table.Get(*claimed)
-	if n != nil && n.Addr() == from || id.NodeIDOf(from) == *claimed { // hashing takes longer than looking
+	if n != nil && n.Addr() == from || p.idOf(from) == *claimed { // hashing takes longer than looking
 		return *claimed, true
 	}
 	return node, false
@@ -158,7 +159,7 @@ func (p *population) news(named []netip.AddrPort) bool {
 		if !isUsable(addr) || !p.admits(addr) {
 			return false
 		}
-		node := id.NodeIDOf(addr)
+		node := p.idOf(addr)
 		return node != p.table.Self() && p.table.Get(node) == nil && p.table.HasRoom(node)
 	})
 }
