@@ -23,8 +23,11 @@ const (
 const (
 	// minBandwidth is the least bandwidth, in bytes per second: a few datagrams.
 	minBandwidth = 16 << 10
-	// maxWaiting bounds the connections that have not allocated yet.
-	maxWaiting = 256
+	// maxWaiting bounds the connections that have not allocated: the clients of a server that was restarted come back at the same time.
+	maxWaiting = 1024
+	// networkBits4 and networkBits6 are the sizes of the networks that are counted as one client where there are too many of these.
+	networkBits4 = 24
+	networkBits6 = 48
 	// permissionsFor times MaxUserAllocations is the number of permissions of a user, and leastPermissions the least such number: a scraper
 	// with ten thousand clients needs about as many. They last for five minutes, and take half a kilobyte each.
 	permissionsFor   = 512

@@ -1,44 +1,128 @@
 package turnserver
 
 import (
+	"container/list"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// clients are the connections of a server.
+// clients are the connections of a server. Those that have not allocated wait, and one of them gives way to a newcomer where there are many:
+// the oldest of the network that has most of them, so that one network cannot keep out the others.
 type clients struct {
 	stats *Stats
-	limit int // of connections
+	limit int // of connections that wait
 
-	mu     sync.Mutex
-	open   map[string]*client // by both addresses, see key
-	closed bool
+	mu       sync.Mutex
+	open     map[string]*client // by both addresses, see key
+	waiting  list.List          // of *client, the oldest first
+	networks map[netip.Prefix]*network
+	closed   bool
 }
 
-// admit adds a connection, and reports whether there is room.
+// network is a part of the internet that is counted as one client.
+type network struct {
+	prefix  netip.Prefix
+	waiting int // connections from there
+}
+
+func newClients(stats *Stats, limit int) *clients {
+	return &clients{stats: stats, limit: limit, open: map[string]*client{}, networks: map[netip.Prefix]*network{}}
+}
+
+// admit adds a connection, which waits. It returns nil after close.
 func (c *clients) admit(conn net.Conn) *client {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed || len(c.open) >= c.limit {
+	if c.closed {
+		c.mu.Unlock()
 		return nil
+	}
+	var leaving []*client
+	for c.waiting.Len() >= c.limit {
+		oldest := c.mostCrowding()
+		c.forget(oldest)
+		leaving = append(leaving, oldest)
 	}
 	added := &client{Conn: conn, of: c}
 	c.open[added.key()] = added
+	c.wait(added)
 	c.stats.Connections.Store(int64(len(c.open)))
+	c.mu.Unlock()
+	for _, gone := range leaving {
+		c.stats.Crowded.Add(1)
+		gone.abort()
+	}
 	return added
+}
+
+// mostCrowding returns the connection that gives way.
+func (c *clients) mostCrowding() *client {
+	chosen := c.waiting.Front().Value.(*client)
+	for e := c.waiting.Front(); e != nil; e = e.Next() {
+		if w := e.Value.(*client); w.network.waiting > chosen.network.waiting {
+			chosen = w
+		}
+	}
+	return chosen
+}
+
+// wait puts a connection at the end of those that wait.
+func (c *clients) wait(w *client) {
+	if w.place != nil {
+		return
+	}
+	prefix := networkOf(w.RemoteAddr())
+	n := c.networks[prefix]
+	if n == nil {
+		n = &network{prefix: prefix}
+		c.networks[prefix] = n
+	}
+	n.waiting++
+	w.network, w.place = n, c.waiting.PushBack(w)
+}
+
+// leave takes a connection out of those that wait.
+func (c *clients) leave(w *client) {
+	if w.place == nil {
+		return
+	}
+	c.waiting.Remove(w.place)
+	if w.network.waiting--; w.network.waiting == 0 {
+		delete(c.networks, w.network.prefix)
+	}
+	w.network, w.place = nil, nil
+}
+
+func (c *clients) forget(gone *client) {
+	if at := gone.key(); c.open[at] == gone {
+		delete(c.open, at)
+	}
+	c.leave(gone)
 }
 
 func (c *clients) remove(gone *client) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if at := gone.key(); c.open[at] == gone {
-		delete(c.open, at)
-	}
+	c.forget(gone)
 	c.stats.Connections.Store(int64(len(c.open)))
+}
+
+// networkOf returns the network of an address: what one customer of a provider has, or a few.
+func networkOf(a net.Addr) netip.Prefix {
+	at, err := addrPort(a)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	bits := networkBits6
+	if at.Addr().Is4() {
+		bits = networkBits4
+	}
+	prefix, _ := at.Addr().WithZone("").Prefix(bits) // the bits are of its family
+	return prefix
 }
 
 // key names a connection. A client may connect from one port to several listeners.
@@ -50,16 +134,18 @@ func (c *clients) allocated(remote, local net.Addr) {
 	defer c.mu.Unlock()
 	if conn := c.open[key(remote, local)]; conn != nil {
 		conn.allocated.Store(true)
+		c.leave(conn)
 		conn.postpone(silence)
 	}
 }
 
-// released notes that there is none any more, so that the connection does not take the place of others.
+// released notes that there is none any more: the connection waits again.
 func (c *clients) released(remote, local net.Addr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if conn := c.open[key(remote, local)]; conn != nil {
 		conn.allocated.Store(false)
+		c.wait(conn)
 		conn.expire(time.Now().Add(allocateTimeout))
 	}
 }
@@ -99,7 +185,6 @@ func (l *listener) Accept() (net.Conn, error) {
 			c.postpone(allocateTimeout)
 			return c, nil
 		}
-		l.clients.stats.Crowded.Add(1)
 		_ = conn.Close()
 	}
 }
@@ -113,6 +198,8 @@ func isTransient(err error) bool {
 type client struct {
 	net.Conn
 	of        *clients
+	network   *network      // guarded by of.mu, as place is
+	place     *list.Element // among those that wait; nil outside
 	allocated atomic.Bool
 	deadline  atomic.Int64 // of reads, in nanoseconds of Unix time
 	once      sync.Once
@@ -159,4 +246,13 @@ func (c *client) Write(b []byte) (int, error) {
 func (c *client) Close() error {
 	c.once.Do(func() { c.of.remove(c) })
 	return c.Conn.Close()
+}
+
+// abort closes a connection without a last word, for which TLS would wait.
+func (c *client) abort() {
+	if secure, ok := c.Conn.(interface{ NetConn() net.Conn }); ok {
+		_ = secure.NetConn().Close()
+		return // and Close follows when Read fails
+	}
+	_ = c.Close()
 }

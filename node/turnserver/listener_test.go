@@ -1,8 +1,13 @@
 package turnserver
 
 import (
+	"crypto/tls"
+	"maps"
 	"net"
+	"net/http/httptest"
+	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -15,7 +20,7 @@ func TestSilentConnectionsEnd(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			near, far := net.Pipe()
 			defer far.Close()
-			all := clients{stats: &Stats{}, limit: 1, open: map[string]*client{}}
+			all := newClients(&Stats{}, 1)
 			c := all.admit(near)
 			c.postpone(allocateTimeout)
 			want := allocateTimeout
@@ -38,12 +43,9 @@ func TestSilentConnectionsEnd(t *testing.T) {
 			if took := time.Since(began); took != want {
 				t.Errorf("allocated %t: ended after %s, want %s", allocated, took, want)
 			}
-			if all.admit(far) != nil {
-				t.Error("one more than the limit")
-			}
 			_ = c.Close()
-			if all.admit(far) == nil {
-				t.Error("there is room")
+			if len(all.open) != 0 || all.waiting.Len() != 0 || len(all.networks) != 0 {
+				t.Errorf("%d connections are left, %d wait, of %d networks", len(all.open), all.waiting.Len(), len(all.networks))
 			}
 		})
 	}
@@ -54,7 +56,7 @@ func TestConnectionsWithoutTheirAllocationEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		defer far.Close()
-		all := clients{stats: &Stats{}, limit: 1, open: map[string]*client{}}
+		all := newClients(&Stats{}, 1)
 		c := all.admit(near)
 		c.postpone(allocateTimeout)
 		all.allocated(near.RemoteAddr(), near.LocalAddr())
@@ -95,15 +97,93 @@ func TestConnectionsToTwoListenersAreTwo(t *testing.T) {
 	near, far := net.Pipe()
 	defer near.Close()
 	defer far.Close()
-	all := clients{stats: &Stats{}, limit: 2, open: map[string]*client{}}
+	all := newClients(&Stats{}, 2)
 	first, second := all.admit(between{near, from, one}), all.admit(between{near, from, two})
-	if all.admit(between{near, from, &net.TCPAddr{Port: 1}}) != nil {
-		t.Error("one more than the limit")
+	if len(all.open) != 2 {
+		t.Errorf("%d connections", len(all.open))
 	}
 	all.allocated(from, one)
 	if !first.allocated.Load() || second.allocated.Load() {
 		t.Errorf("allocated: %t and %t", first.allocated.Load(), second.allocated.Load())
 	}
+}
+
+// The network with most of the connections that wait makes room for others, the oldest first, and those with an allocation stay.
+func TestTheNetworkThatCrowdsGivesWay(t *testing.T) {
+	all := newClients(&Stats{}, 6)
+	local := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 9), Port: 443}
+	ends := map[string]net.Conn{}
+	remote := func(from string) *net.TCPAddr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from)) }
+	connect := func(from string) {
+		near, far := net.Pipe()
+		t.Cleanup(func() { _ = far.Close() })
+		ends[from] = near
+		if all.admit(between{near, remote(from), local}) == nil {
+			t.Errorf("%s is kept out", from)
+		}
+	}
+	gone := func(want ...string) {
+		t.Helper()
+		var got []string
+		for _, from := range slices.Sorted(maps.Keys(ends)) {
+			if ends[from].SetDeadline(time.Time{}) != nil {
+				got = append(got, from)
+			}
+		}
+		slices.Sort(want)
+		if !slices.Equal(got, want) || all.stats.Crowded.Load() != uint64(len(want)) {
+			t.Fatalf("%q are closed, want %q; %d counted", got, want, all.stats.Crowded.Load())
+		}
+	}
+	for _, from := range []string{"203.0.113.1:1", "198.51.100.1:1", "198.51.100.2:1", "198.51.100.200:1", "[2001:db8:1:1::1]:1", "[2001:db8:1:2::1]:1"} {
+		connect(from)
+	}
+	gone()
+	all.allocated(remote("198.51.100.1:1"), local)
+	connect("198.51.100.3:1") // in its place
+	gone()
+	connect("203.0.113.2:1")
+	gone("198.51.100.2:1")
+	connect("192.0.2.1:1") // three networks have two each
+	gone("198.51.100.2:1", "203.0.113.1:1")
+	connect("192.0.2.2:1")
+	gone("198.51.100.2:1", "203.0.113.1:1", "198.51.100.200:1")
+	all.released(remote("198.51.100.1:1"), local)
+	connect("203.0.114.1:1") // of IPv6, the oldest; seven were waiting
+	gone("198.51.100.2:1", "203.0.113.1:1", "198.51.100.200:1", "[2001:db8:1:1::1]:1", "198.51.100.3:1")
+	if len(all.open) != 6 || all.waiting.Len() != 6 {
+		t.Errorf("%d connections, of which %d wait", len(all.open), all.waiting.Len())
+	}
+}
+
+// A client that reads nothing cannot make the server wait for its end.
+func TestConnectionsGiveWayAtOnce(t *testing.T) {
+	web := httptest.NewUnstartedServer(nil)
+	web.StartTLS()
+	defer web.Close()
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		all := newClients(&Stats{}, 1)
+		conn := tls.Server(near, web.TLS)
+		all.admit(conn)
+		go func() {
+			_ = tls.Client(far, &tls.Config{InsecureSkipVerify: true}).Handshake() //nolint:gosec // the certificate is the test's
+		}()
+		if err := conn.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		began := time.Now()
+		other, end := net.Pipe()
+		defer end.Close()
+		all.admit(other)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("closed after %s", took)
+		}
+		if _, err := far.Read(make([]byte, 1)); err == nil {
+			t.Error("it is open")
+		}
+	})
 }
 
 // failing is a listener that has no file for its first connection.
@@ -125,7 +205,7 @@ func TestAListenerAcceptsAgainWhenThereAreFiles(t *testing.T) {
 		near, far := net.Pipe()
 		defer far.Close()
 		defer near.Close()
-		l := &listener{&failing{conn: near}, &clients{stats: &Stats{}, limit: 1, open: map[string]*client{}}}
+		l := &listener{&failing{conn: near}, newClients(&Stats{}, 1)}
 		if _, err := l.Accept(); err != nil {
 			t.Errorf("the server never accepts again: %v", err)
 		}

@@ -15,7 +15,7 @@ import (
 type Server struct {
 	cfg     Config
 	stats   Stats
-	clients clients
+	clients *clients
 	server  *turn.Server
 
 	mu    sync.Mutex
@@ -33,7 +33,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, users: map[string]*user{}, names: map[string]string{}}
-	s.clients = clients{stats: &s.stats, limit: cfg.MaxAllocations + maxWaiting, open: map[string]*client{}}
+	s.clients = newClients(&s.stats, maxWaiting)
 	addresses := &relayed{cfg: &s.cfg, stats: &s.stats, inner: !isLocal(cfg.Public), ports: map[uint16]bool{}}
 	tc := turn.ServerConfig{
 		Realm: cfg.Realm, AuthHandler: s.authenticate, QuotaHandler: s.mayAllocate, LoggerFactory: logs{cfg.Logger}, StrictAddressFamily: true,
@@ -41,7 +41,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	for _, l := range cfg.Listeners {
 		tc.ListenerConfigs = append(tc.ListenerConfigs, turn.ListenerConfig{
-			Listener: &listener{l, &s.clients}, RelayAddressGenerator: addresses, PermissionHandler: s.permits,
+			Listener: &listener{l, s.clients}, RelayAddressGenerator: addresses, PermissionHandler: s.permits,
 		})
 	}
 	for _, p := range cfg.Packets {

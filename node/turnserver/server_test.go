@@ -312,6 +312,31 @@ func TestBandwidthIsLimited(t *testing.T) {
 	within(t, func() bool { return s.Stats().Throttled.Load() >= 100 })
 }
 
+// Strangers who connect and wait keep out no client.
+func TestConnectionsThatWaitGiveWay(t *testing.T) {
+	s, addr := start(t, func(c *turnserver.Config) { c.MaxAllocations = 2 })
+	first := must(t, addr, "a")
+	for range 1100 {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	user, password := login("b")
+	second, err := allocate(t, addr, user, password)
+	if err != nil {
+		t.Fatalf("a client beside strangers: %v", err)
+	}
+	if _, err := first.WriteTo([]byte("opens"), second.LocalAddr()); err != nil { // the second has no permission for it yet
+		t.Fatal(err)
+	}
+	exchange(t, second, first, "to the first")
+	if n := s.Stats().Crowded.Load(); n < 50 {
+		t.Errorf("%d have given way", n)
+	}
+}
+
 func TestConnectionsEndWithTheServer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
