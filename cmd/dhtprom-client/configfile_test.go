@@ -168,7 +168,8 @@ func TestFlagsAndFileDoNotSayTheSameThingTwice(t *testing.T) {
 		{"no certificate", "targets: [{alias: a, url: 'https://localhost/', tls_config: {ca_file: nothing}}]\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:1: targets[0]: unable to read CA cert: unable to read file @/nothing: open @/nothing: no such file"},
 		{"no password", "targets: [{alias: a, url: 'http://localhost/', basic_auth: {username: u, password_file: nothing}}]\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:1: targets[0]: stat @/nothing"},
 		{"no token", "targets: [{alias: a, url: 'http://localhost/', authorization: {credentials_file: .}}]\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:1: targets[0]: @ is not a regular file"},
-		{"TURN servers in both", targets + turnServers, []string{"--invite-file=@/invite", "--turn.server=turns:b.example:443"}, cli.Usage, "TURN servers are set in --config.file"},
+		{"TURN servers in both", targets + turnServers, []string{"--invite-file=@/invite", "--turn.server=turns:b.example:443"}, cli.Usage, "TURN servers are set in --config.file; remove --turn.server from flags and environment"},
+		{"a mode of TURN in both", targets + "turn: {mode: never}\n", []string{"--invite-file=@/invite", "--turn=auto"}, cli.Usage, "TURN servers are set in --config.file; remove --turn from flags and environment"},
 		{"TURN servers of the file", targets + turnServers, []string{"--invite-file=@/invite"}, cli.OK, ""},
 		{"TURN servers without credentials", targets + "turn: {servers: ['turns:a.example:443']}\n", []string{"--invite-file=@/invite"}, cli.Failed, "c.yml:2: turn: want servers and credentials_file together"},
 		{"wrong TURN servers", targets + "turn: {mode: often, servers: ['http://a.example'], proxy: here}\n", []string{"--invite-file=@/invite"}, cli.Failed, "turn.mode: want auto, always or never, got \"often\""},
@@ -192,6 +193,20 @@ func TestFlagsAndFileDoNotSayTheSameThingTwice(t *testing.T) {
 		}
 		if (code == cli.OK) != strings.Contains(out.String(), "Configuration is valid") {
 			t.Errorf("%s: %q", c.name, out.String())
+		}
+	}
+}
+
+// A variable of the environment is a flag, also where it has the default.
+func TestEnvironmentAndFileDoNotSayTheSameThingTwice(t *testing.T) {
+	invite, _ := newInvite(t)
+	dir := folder(t, map[string]string{"c.yml": "targets: [{alias: a, url: 'http://localhost/'}]\nturn: {mode: never}\n", "invite": invite})
+	args := []string{"--config.check", "--config.file=" + filepath.Join(dir, "c.yml"), "--invite-file=" + filepath.Join(dir, "invite")}
+	for value, want := range map[string]int{"": cli.OK, "auto": cli.Usage, "always": cli.Usage} {
+		t.Setenv("DHTPROM_TURN", value)
+		var out, errs bytes.Buffer
+		if code := start(ended(), args, &out, &errs); code != want {
+			t.Errorf("DHTPROM_TURN=%q: code %d, %q", value, code, errs.String())
 		}
 	}
 }

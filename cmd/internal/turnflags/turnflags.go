@@ -25,6 +25,8 @@ type Flags struct {
 	mode        dhtprom.TURNMode
 	proxy       *url.URL
 	ca          string
+	modeFlag    *kingpin.FlagClause
+	modeGiven   bool // on the command line
 }
 
 // flagger is a command, or the program.
@@ -37,8 +39,8 @@ var modes = map[string]dhtprom.TURNMode{"auto": dhtprom.TURNAuto, "always": dhtp
 
 // Add adds the flags to a command. fallback is the default of the servers, as text.
 func (f *Flags) Add(c flagger, fallback string) {
-	c.Flag("turn", "Use of TURN servers. One of: auto (while no DHT node answers over UDP), always, never.").Default("auto").
-		SetValue(cli.Value("turn", &f.mode, mode))
+	f.modeFlag = c.Flag("turn", "Use of TURN servers. One of: auto (while no DHT node answers over UDP), always, never.").Default("auto").IsSetByUser(&f.modeGiven)
+	f.modeFlag.SetValue(cli.Value("turn", &f.mode, mode))
 	c.Flag("turn.server", "TURN server that carries all datagrams where no UDP gets out, as turns:HOST:443 for TLS, or turn:HOST:PORT?transport=tcp. Repeatable; tried in order. Default: "+fallback+".").
 		PlaceHolder("URI").SetValue(cli.List("turn.server", &f.servers, Server))
 	c.Flag("turn.credentials-file", "File with the user on its first line and the password on its second, for the servers of --turn.server.").
@@ -83,8 +85,8 @@ func (f *Flags) Take(file *File) error {
 	if file == nil {
 		return nil
 	}
-	if len(f.servers) > 0 || f.credentials != "" || f.mode != dhtprom.TURNAuto || f.proxy != nil || f.ca != "" {
-		return errors.New("TURN servers are set in --config.file; remove them from flags and environment")
+	if given := f.given(); len(given) > 0 {
+		return fmt.Errorf("TURN servers are set in --config.file; remove %s from flags and environment", strings.Join(given, ", "))
 	}
 	f.servers, f.credentials, f.ca = file.Servers, file.Credentials, file.CA
 	if file.Mode != "" {
@@ -94,6 +96,25 @@ func (f *Flags) Take(file *File) error {
 		f.proxy, _ = parseProxy(file.Proxy)
 	}
 	return nil
+}
+
+// given returns the flags that are set, on the command line or in the environment, if only to their default.
+func (f *Flags) given() (names []string) {
+	for _, flag := range []struct {
+		name string
+		set  bool
+	}{
+		{"--turn", f.modeGiven || f.modeFlag.HasEnvarValue()},
+		{"--turn.server", len(f.servers) > 0},
+		{"--turn.credentials-file", f.credentials != ""},
+		{"--turn.proxy", f.proxy != nil},
+		{"--turn.ca-file", f.ca != ""},
+	} {
+		if flag.set {
+			names = append(names, flag.name)
+		}
+	}
+	return names
 }
 
 // Server checks the URI of a server.
