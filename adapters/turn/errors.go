@@ -3,15 +3,16 @@ package turn
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 )
 
 var (
 	// ErrClosed is the error of a host that was closed.
 	ErrClosed = errors.New("turn: closed")
 
-	errHungUp  = errors.New("the server has closed the connection")
-	errSilent  = errors.New("the server does not answer")
-	errAddress = errors.New("the server relays at no IPv4 address")
+	errHungUp    = errors.New("the server has closed the connection")
+	errSilent    = errors.New("the server does not answer")
+	errNoAddress = errors.New("the server says that it relays, and not at which address")
 )
 
 // Error is the failure of a server to relay.
@@ -69,4 +70,15 @@ func refused(m *message) *RefusedError {
 		reason = "(without a reason)"
 	}
 	return &RefusedError{Code: m.code, Reason: fmt.Sprintf("%q", reason), Hint: hints[m.code]}
+}
+
+// checkRelayed checks the address at which a server relays.
+func checkRelayed(at netip.AddrPort, server netip.Addr) error {
+	switch {
+	case !at.Addr().IsValid():
+		return errNoAddress
+	case !isReachable(at, server):
+		return fmt.Errorf("the server relays at %s, want an IPv4 address and a port that peers can reach: is its public address configured?", at)
+	}
+	return nil
 }

@@ -69,12 +69,13 @@ func FuzzFrames(f *testing.F) {
 type serverPipe struct {
 	handlers pipe.Handlers
 	written  []byte
+	remote   netip.AddrPort
 }
 
 func (p *serverPipe) Handle(h pipe.Handlers)     { p.handlers = h }
 func (p *serverPipe) Write(b []byte)             { p.written = append(p.written, b...) }
 func (p *serverPipe) Buffered() int              { return 0 }
-func (p *serverPipe) RemoteAddr() netip.AddrPort { return netip.AddrPort{} }
+func (p *serverPipe) RemoteAddr() netip.AddrPort { return p.remote }
 func (p *serverPipe) Close()                     { p.handlers = pipe.Handlers{} }
 
 // Dial implements pipe.Dialer.

@@ -2,7 +2,9 @@ package turn
 
 import (
 	"bytes"
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,4 +97,62 @@ func TestAnswersOfOthersAreDropped(t *testing.T) {
 	}
 	base.Do(func() { h.Close(func() {}) })
 	net.Run(time.Second)
+}
+
+// relayedAt adds a relayed address to a message.
+type relayedAt netip.AddrPort
+
+func (r relayedAt) AddTo(m *stun.Message) error {
+	at := netip.AddrPort(r)
+	a := stun.XORMappedAddress{IP: at.Addr().AsSlice(), Port: int(at.Port())}
+	return a.AddToAs(m, stun.AttrXORRelayedAddress)
+}
+
+// A server cannot give the host an address at which no peer reaches it. Its own machine's addresses are for servers there only.
+func TestUselessRelayedAddressesAreRefused(t *testing.T) {
+	for _, c := range []struct{ at, server, want string }{
+		{"0.0.0.0:50000", "198.51.100.1", "relays at 0.0.0.0:50000"},
+		{"0.1.2.3:50000", "198.51.100.1", "relays at 0.1.2.3:50000"},
+		{"127.0.0.1:50000", "198.51.100.1", "relays at 127.0.0.1:50000"},
+		{"127.0.0.1:50000", "127.0.0.1", ""},
+		{"127.0.0.1:50000", "::1", ""},
+		{"169.254.1.1:50000", "198.51.100.1", "relays at 169.254.1.1:50000"},
+		{"224.0.0.1:50000", "198.51.100.1", "relays at 224.0.0.1:50000"},
+		{"240.0.0.1:50000", "198.51.100.1", "relays at 240.0.0.1:50000"},
+		{"255.255.255.255:50000", "198.51.100.1", "relays at 255.255.255.255:50000"},
+		{"198.51.100.1:0", "198.51.100.1", "relays at 198.51.100.1:0"},
+		{"[2001:db8::1]:50000", "198.51.100.1", "relays at [2001:db8::1]:50000"},
+		{"198.51.100.1:50000", "198.51.100.1", ""},
+		{"10.0.0.1:50000", "198.51.100.1", ""}, // in a private network
+	} {
+		r := newRig(t)
+		r.pipe.remote = netip.AddrPortFrom(netip.MustParseAddr(c.server), 443)
+		r.answer(r.host.sessions[0], stun.ClassSuccessResponse, relayedAt(netip.MustParseAddrPort(c.at)), seconds(time.Hour))
+		if (r.host.current != nil) != (c.want == "") || !strings.Contains(fmt.Sprint(r.host.failure), c.want) {
+			t.Errorf("at %s, by the server %s: relays %t, %v, want %q", c.at, c.server, r.host.current != nil, r.host.failure, c.want)
+		}
+	}
+}
+
+// Nor can it name such a peer, to which the node would answer.
+func TestUselessPeersAreDropped(t *testing.T) {
+	r := newRig(t)
+	r.relay()
+	for _, from := range []string{"0.0.0.0:1", "192.0.2.3:0", "224.0.0.1:1", "255.255.255.255:1", "192.0.2.3:1"} {
+		data := stun.MustBuild(stun.NewType(stun.MethodData, stun.ClassIndication), stun.NewTransactionIDSetter(transactionID{1}),
+			xorAddr(netip.MustParseAddrPort(from)), stun.RawAttribute{Type: stun.AttrData, Value: []byte("data")})
+		r.base.Do(func() { r.pipe.handlers.OnReceive(data.Raw) })
+	}
+	if st := r.host.stats; r.got != 1 || st.Unexpected != 4 {
+		t.Errorf("%d datagrams received, %d messages unexpected, want 1 and 4", r.got, st.Unexpected)
+	}
+}
+
+// A server can refer to another one, but not to what listens on this machine.
+func TestServersReferToNoServerOnThisMachine(t *testing.T) {
+	for at, want := range map[string]bool{"127.0.0.1:53": false, "169.254.169.254:80": false, "224.0.0.1:1": false, "198.51.100.2:3478": true} {
+		if got := isReachable(netip.MustParseAddrPort(at), netip.MustParseAddr("198.51.100.1")); got != want {
+			t.Errorf("%s: %t", at, got)
+		}
+	}
 }

@@ -15,6 +15,8 @@ type link interface {
 	congested() bool
 	// stream reports whether frames arrive in order, if they do.
 	stream() bool
+	// remote returns the address of the server, or that of the proxy before it.
+	remote() netip.Addr
 	close()
 }
 
@@ -59,6 +61,7 @@ func dialPipe(d pipe.Dialer, h linkHandlers) (cancel func()) {
 func (l *pipeLink) send(b []byte, _ []int) { l.pipe.Write(b) }
 func (l *pipeLink) congested() bool        { return l.pipe.Buffered() > maxBuffered }
 func (l *pipeLink) stream() bool           { return true }
+func (l *pipeLink) remote() netip.Addr     { return l.pipe.RemoteAddr().Addr() }
 func (l *pipeLink) close()                 { l.pipe.Close() }
 
 // udpLink carries frames in datagrams.
@@ -102,6 +105,7 @@ func (l *udpLink) send(b []byte, ends []int) {
 	}
 }
 
-func (l *udpLink) congested() bool { return false }
-func (l *udpLink) stream() bool    { return false }
-func (l *udpLink) close()          { l.sock.Close() }
+func (l *udpLink) congested() bool    { return false }
+func (l *udpLink) stream() bool       { return false }
+func (l *udpLink) remote() netip.Addr { return l.to.Addr() }
+func (l *udpLink) close()             { l.sock.Close() }

@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"net/netip"
@@ -71,7 +72,7 @@ func (m *message) take(a stun.RawAttribute) (err error) {
 	case attrPasswordAlgorithms:
 		m.algorithms = v
 	case stun.AttrXORRelayedAddress:
-		m.relayed, err = stunattr.XORAddr(v)
+		m.relayed, err = relayedAddr(v, m.id)
 	case stun.AttrXORPeerAddress:
 		m.peer, err = stunattr.XORAddr(v)
 	case stun.AttrAlternateServer:
@@ -151,5 +152,27 @@ func readChannelData(b []byte) (channel uint16, data []byte, err error) {
 	return binary.BigEndian.Uint16(b), b[channelHeader : channelHeader+n], nil
 }
 
+// relayedAddr parses the address at which a server relays. One of IPv6 is for errors.
+func relayedAddr(v []byte, id transactionID) (netip.AddrPort, error) {
+	a, err := stunattr.XORAddr(v)
+	if err != nil || a.IsValid() {
+		return a, err
+	}
+	var ip [16]byte
+	subtle.XORBytes(ip[:], v[4:], append(binary.BigEndian.AppendUint32(nil, stunattr.MagicCookie), id[:]...))
+	return netip.AddrPortFrom(netip.AddrFrom16(ip), binary.BigEndian.Uint16(v[2:])^stunattr.MagicCookie>>16), nil
+}
+
 // isUsable reports whether datagrams can be sent to an address.
-func isUsable(a netip.AddrPort) bool { return a.Addr().Is4() && a.Port() != 0 }
+func isUsable(a netip.AddrPort) bool {
+	if !a.Addr().Is4() || a.Port() == 0 {
+		return false
+	}
+	first := a.Addr().As4()[0] // 0 is this network, and 224 and above are multicast, reserved and broadcast (RFC 6890)
+	return first != 0 && first < 224
+}
+
+// isReachable reports whether an address that a server names can be one of other machines. Loopback is for servers on this machine.
+func isReachable(a netip.AddrPort, server netip.Addr) bool {
+	return isUsable(a) && !a.Addr().IsLinkLocalUnicast() && (!a.Addr().IsLoopback() || server.IsLoopback())
+}

@@ -310,7 +310,7 @@ func (r *relay) tidy() {
 
 // data handles a Data indication.
 func (r *relay) data(m *message) {
-	if !m.peer.IsValid() || r.s.state != sessionUp {
+	if !isUsable(m.peer) || r.s.state != sessionUp {
 		r.s.h.stats.Unexpected++
 		return
 	}

@@ -98,13 +98,15 @@ func (s *session) allocate() {
 			s.fail(err)
 		case m.code == codeMismatch && !s.second:
 			s.h.instead(s, netip.AddrPort{})
-		case m.code == codeAlternate && !s.second && s.server.Dialer == nil && isUsable(m.alternate):
+		case m.code == codeAlternate && !s.second && s.server.Dialer == nil && isReachable(m.alternate, s.link.remote()):
 			s.h.instead(s, m.alternate)
 		case m.kind.Class == stun.ClassErrorResponse:
 			s.fail(refused(m))
-		case !m.relayed.IsValid() || m.relayed.Port() == 0:
-			s.fail(errAddress)
 		default:
+			if err := checkRelayed(m.relayed, s.link.remote()); err != nil {
+				s.fail(err)
+				return
+			}
 			s.allocated(m)
 		}
 	})
