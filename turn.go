@@ -41,7 +41,7 @@ const (
 type TURNConfig struct {
 	Servers []domain.TURNServer
 	Mode    TURNMode
-	// Proxy returns the HTTP proxy for a server at host:port; nil means none. It is asked once for each server.
+	// Proxy returns the HTTP proxy for a server at host:port; nil means none. Check asks it, too.
 	Proxy func(addr string) (*url.URL, error)
 	// Roots are the certificates to trust for TLS; nil means those of the system.
 	Roots *x509.CertPool
@@ -91,11 +91,18 @@ func (m *memory) remember(k uplinks.Kind) {
 	}()
 }
 
-// Check returns an error if a server is invalid.
+// Check returns an error if a server is invalid, or if Proxy fails for it.
 func (c *TURNConfig) Check() error {
 	for i := range c.Servers {
-		if _, err := c.uri(i); err != nil {
+		uri, err := c.uri(i)
+		if err != nil {
 			return err
+		}
+		if uri.UDP || c.Proxy == nil {
+			continue
+		}
+		if _, err := c.Proxy(uri.Addr()); err != nil {
+			return c.bad(i, uri.String()+": "+err.Error())
 		}
 	}
 	return nil

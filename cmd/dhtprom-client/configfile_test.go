@@ -211,6 +211,40 @@ func TestEnvironmentAndFileDoNotSayTheSameThingTwice(t *testing.T) {
 	}
 }
 
+// The environment of other programs may name a proxy of a kind that TURN servers are not reached through.
+func TestProxiesOfAnotherKindAreNamed(t *testing.T) {
+	invite, _ := newInvite(t)
+	dir := folder(t, map[string]string{"invite": invite, "credentials": "alice\npassword\n"})
+	args := []string{
+		"--config.check", "--alias=a", "--target=http://localhost/", "--invite-file=" + filepath.Join(dir, "invite"),
+		"--turn.credentials-file=" + filepath.Join(dir, "credentials"),
+	}
+	const socks = "socks5://alice:hunter2@proxy.example:1080"
+	for _, c := range []struct {
+		name, proxy, no string
+		args            []string
+		want            string // the error, or none
+	}{
+		{"of HTTP", "http://proxy.example:3128", "", []string{"--turn.server=turns:a.example:443"}, ""},
+		{"of SOCKS", socks, "", []string{"--turn.server=turns:a.example:443"}, `HTTPS_PROXY names a proxy with the scheme "socks5"`},
+		{"of SOCKS, for a further server", socks, "", []string{"--turn.server=turn:a.example:3478", "--turn.server=turn:b.example:80?transport=tcp"}, "want http or https"},
+		{"not for this server", socks, "a.example", []string{"--turn.server=turns:a.example:443"}, ""},
+		{"not over UDP", socks, "", []string{"--turn.server=turn:a.example:3478"}, ""},
+		{"another", socks, "", []string{"--turn.server=turns:a.example:443", "--turn.proxy=http://proxy.example:3128"}, ""},
+		{"none", socks, "", []string{"--turn.server=turns:a.example:443", "--turn.proxy=none"}, ""},
+		{"no TURN", socks, "", []string{"--turn.server=turns:a.example:443", "--turn=never"}, ""},
+		{"of SOCKS, as a flag", "", "", []string{"--turn.server=turns:a.example:443", "--turn.proxy=" + socks}, `the scheme "socks5" is not supported`},
+	} {
+		t.Setenv("HTTPS_PROXY", c.proxy)
+		t.Setenv("NO_PROXY", c.no)
+		var out, errs bytes.Buffer
+		code := start(ended(), append(slices.Clone(args), c.args...), &out, &errs)
+		if (code == cli.OK) != (c.want == "") || !strings.Contains(errs.String(), c.want) || strings.Contains(errs.String(), "hunter2") {
+			t.Errorf("%s: code %d, %q, want %q", c.name, code, errs.String(), c.want)
+		}
+	}
+}
+
 // A password file may be created later, and does not prevent the service of other targets; the start reports it.
 func TestStartWarnsOfPasswordsThatAreMissing(t *testing.T) {
 	invite, _ := newInvite(t)

@@ -134,11 +134,18 @@ func parseProxy(s string) (*url.URL, error) {
 		return noProxy, nil
 	}
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return nil, errors.New("want http://[USER:PASSWORD@]HOST:PORT, https for TLS to the proxy, or none") // it may have a password
+	const want = "want http://[USER:PASSWORD@]HOST:PORT, https for TLS to the proxy, or none" // s is not quoted: it may have a password
+	if err == nil && u.Host != "" && !isHTTP(u) {
+		return nil, fmt.Errorf("the scheme %q is not supported: %s", u.Scheme, want)
+	}
+	if err != nil || u.Hostname() == "" {
+		return nil, errors.New(want)
 	}
 	return u, nil
 }
+
+// isHTTP reports whether a proxy is one of HTTP, in the clear or over TLS.
+func isHTTP(u *url.URL) bool { return u.Scheme == "http" || u.Scheme == "https" }
 
 // Credentials reads a file with a user and a password.
 func Credentials(path string) (user, password string, err error) {
@@ -189,14 +196,21 @@ func (f *Flags) Config(invited []domain.TURNServer, memory string) (c dhtprom.TU
 			return c, fmt.Errorf("--turn.ca-file: %s has no certificate in PEM", f.ca)
 		}
 	}
-	return c, nil
+	if f.mode != dhtprom.TURNNever {
+		err = c.Check()
+	}
+	return c, err
 }
 
 // proxyFor returns the proxy for a server at host:port.
 func (f *Flags) proxyFor(addr string) (*url.URL, error) {
 	switch f.proxy {
 	case nil:
-		return httpproxy.FromEnvironment().ProxyFunc()(&url.URL{Scheme: "https", Host: addr})
+		u, err := httpproxy.FromEnvironment().ProxyFunc()(&url.URL{Scheme: "https", Host: addr})
+		if err == nil && u != nil && !isHTTP(u) {
+			return nil, fmt.Errorf("HTTPS_PROXY names a proxy with the scheme %q, want http or https: --turn.proxy names another one, or none", u.Scheme)
+		}
+		return u, err
 	case noProxy:
 		return nil, nil
 	}
