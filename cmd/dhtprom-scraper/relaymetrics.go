@@ -34,7 +34,7 @@ func turnMetrics(s *turnserver.Stats) (list []prometheus.Collector) {
 	counter("unauthorized_total", "Requests with unknown or expired credentials.", s.Unauthorized.Load)
 	counter("refused_allocations_total", "Allocations beyond a limit.", s.Refused.Load)
 	counter("refused_connections_total", "Connections closed for others, before they had allocated.", s.Crowded.Load)
-	counter("forbidden_peers_total", "Requests for peers that are not public, or for more permissions than a user may have.", s.Forbidden.Load)
+	counter("forbidden_peers_total", "Requests for peers that are not public, or beyond the permissions or channels that a client may have.", s.Forbidden.Load)
 	counter("throttled_datagrams_total", "Datagrams dropped because of the bandwidth.", s.Throttled.Load)
 	counter("sent_datagrams_total", "Datagrams to peers.", s.Sent.Load)
 	counter("sent_bytes_total", "Bytes of datagrams to peers.", s.SentBytes.Load)

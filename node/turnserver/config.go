@@ -28,10 +28,13 @@ const (
 	// networkBits4 and networkBits6 are the sizes of the networks that are counted as one client where there are too many of these.
 	networkBits4 = 24
 	networkBits6 = 48
-	// permissionsFor times MaxUserAllocations is the number of permissions of a user, and leastPermissions the least such number: a scraper
-	// with ten thousand clients needs about as many. They last for five minutes, and take half a kilobyte each.
-	permissionsFor   = 512
-	leastPermissions = 16384
+	// maxPermissions bounds the permissions of an allocation: a scraper with ten thousand clients needs about as many. They last for five
+	// minutes, and take half a kilobyte each. permissionsFor times MaxUserAllocations is the number of those of a user, if that is more.
+	maxPermissions = 16384
+	permissionsFor = 512
+	// maxChannels bounds the channels of an allocation. The server searches all of them for each datagram, which takes five microseconds
+	// for as many; datagrams of peers without one are 32 bytes longer.
+	maxChannels = 512
 	// allocateTimeout bounds the time from accepting a connection to its allocation, silence the time without a byte on one that has
 	// allocated, and writeTimeout the time that a write takes.
 	allocateTimeout = 15 * time.Second
@@ -43,6 +46,8 @@ const (
 	headers = 28
 	// deadlineStep is the least time by which a deadline is moved: setting it costs more than most reads.
 	deadlineStep = 5 * time.Second
+	// channelBind is the method of requests for channels (RFC 8656, section 17).
+	channelBind = 0x009
 	// portTries is the number of ports that are drawn for an allocation before it is refused.
 	portTries = 20
 )

@@ -29,6 +29,7 @@ func passwordOf(secret, user string) string {
 
 // authenticate returns the name of the user of a request, for limits, and the key that its messages must be signed with.
 func (s *Server) authenticate(r *turn.RequestAttributes) (name string, key []byte, ok bool) {
+	s.requested(r)
 	if password, ok := s.cfg.Users[r.Username]; ok {
 		return r.Username, turn.GenerateAuthKey(r.Username, r.Realm, password), true
 	}

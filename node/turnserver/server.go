@@ -3,8 +3,6 @@ package turnserver
 import (
 	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"sync"
 
 	"github.com/pion/logging"
@@ -18,13 +16,10 @@ type Server struct {
 	clients *clients
 	server  *turn.Server
 
-	mu    sync.Mutex
-	users map[string]*user
-	names map[string]string // of the users of allocations, by the address of the client
+	mu          sync.Mutex
+	users       map[string]*user
+	allocations map[string]*allocation // by the address of the client
 }
-
-// user is the use of the server by one user.
-type user struct{ allocations, permissions int }
 
 // New starts a server. If it fails, the listeners are left open.
 func New(cfg Config) (*Server, error) {
@@ -32,12 +27,15 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, users: map[string]*user{}, names: map[string]string{}}
+	s := &Server{cfg: cfg, users: map[string]*user{}, allocations: map[string]*allocation{}}
 	s.clients = newClients(&s.stats, maxWaiting)
 	addresses := &relayed{cfg: &s.cfg, stats: &s.stats, inner: !isLocal(cfg.Public), ports: map[uint16]bool{}}
 	tc := turn.ServerConfig{
 		Realm: cfg.Realm, AuthHandler: s.authenticate, QuotaHandler: s.mayAllocate, LoggerFactory: logs{cfg.Logger}, StrictAddressFamily: true,
-		EventHandler: turn.EventHandler{OnAllocationCreated: s.created, OnAllocationDeleted: s.deleted, OnPermissionCreated: s.permitted, OnPermissionDeleted: s.unpermitted},
+		EventHandler: turn.EventHandler{
+			OnAllocationCreated: s.created, OnAllocationDeleted: s.deleted, OnPermissionCreated: s.permitted, OnPermissionDeleted: s.unpermitted,
+			OnChannelCreated: s.bound, OnChannelDeleted: s.unbound,
+		},
 	}
 	for _, l := range cfg.Listeners {
 		tc.ListenerConfigs = append(tc.ListenerConfigs, turn.ListenerConfig{
@@ -67,78 +65,6 @@ func (s *Server) Close() error {
 		return fmt.Errorf("close the TURN server: %w", err)
 	}
 	return nil
-}
-
-// mayAllocate decides whether a user may have one more allocation.
-func (s *Server) mayAllocate(name, _ string, _ net.Addr) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if u := s.users[name]; u == nil || u.allocations < s.cfg.MaxUserAllocations {
-		return true
-	}
-	s.stats.Refused.Add(1)
-	return false
-}
-
-func (s *Server) created(client, server net.Addr, _, name, _ string, at net.Addr, _ int) {
-	s.count(name, 1, 0)
-	s.mu.Lock()
-	s.names[client.String()] = name
-	s.mu.Unlock()
-	s.stats.Allocated.Add(1)
-	s.clients.allocated(client, server)
-	s.cfg.Logger.Debug("Relaying by TURN", "client", client.String(), "user", name, "relayed", at.String())
-}
-
-func (s *Server) deleted(client, server net.Addr, _, name, _ string) {
-	s.count(name, -1, 0)
-	s.mu.Lock()
-	delete(s.names, client.String())
-	s.mu.Unlock()
-	s.clients.released(client, server)
-	s.cfg.Logger.Debug("The client has left", "client", client.String(), "user", name)
-}
-
-func (s *Server) permitted(_, _ net.Addr, _, name, _ string, _ net.Addr, _ net.IP) {
-	s.count(name, 0, 1)
-}
-
-func (s *Server) unpermitted(_, _ net.Addr, _, name, _ string, _ net.Addr, _ net.IP) {
-	s.count(name, 0, -1)
-}
-
-// count changes the use of the server by a user.
-func (s *Server) count(name string, allocations, permissions int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	u := s.users[name]
-	if u == nil {
-		u = &user{}
-		s.users[name] = u
-	}
-	u.allocations += allocations
-	u.permissions += permissions
-	if u.allocations <= 0 && u.permissions <= 0 {
-		delete(s.users, name)
-	}
-}
-
-// crowded reports whether the user of a client has as many permissions as one may have.
-func (s *Server) crowded(client net.Addr) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	u := s.users[s.names[client.String()]]
-	return u != nil && u.permissions >= max(leastPermissions, permissionsFor*s.cfg.MaxUserAllocations)
-}
-
-// permits decides whether a client may exchange datagrams with a peer.
-func (s *Server) permits(client net.Addr, peer net.IP) bool {
-	addr, ok := netip.AddrFromSlice(peer)
-	if ok && s.cfg.admits(addr.Unmap()) && !s.crowded(client) {
-		return true
-	}
-	s.stats.Forbidden.Add(1)
-	return false
 }
 
 // logs passes pion's logs on, all as debug messages: most are about what strangers send.

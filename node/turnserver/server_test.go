@@ -284,11 +284,34 @@ func TestPermissionsAreLimited(t *testing.T) {
 	if err := ask(most, most+1); err == nil || s.Stats().Forbidden.Load() != 1 {
 		t.Errorf("one more: %v, %d forbidden", err, s.Stats().Forbidden.Load())
 	}
+	if err := ask(0, batch); err != nil {
+		t.Errorf("those that it has are not renewed: %v", err)
+	}
 	_ = conn.Close() // which ends the permissions
 	within(t, func() bool { return s.Stats().Allocations.Load() == 0 })
 	if _, err := must(t, addr, "a").WriteTo([]byte("x"), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}); err != nil {
 		t.Errorf("the user has no room after the end of the allocation: %v", err)
 	}
+}
+
+// A client with many peers has channels to some of them, and reaches the others without.
+func TestPeersBeyondTheChannelsAreReached(t *testing.T) {
+	const most, more = 512, 8
+	s, addr := start(t, nil)
+	client := must(t, addr, "a")
+	for i := range most + more {
+		if _, err := client.WriteTo([]byte("x"), &net.UDPAddr{IP: net.IPv4(127, 1, byte(i>>8), byte(i)), Port: 9}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	within(t, func() bool { return s.Stats().Forbidden.Load() >= more })
+	peer, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	exchange(t, client, peer, "to the peer")
+	exchange(t, peer, client, "to the client")
 }
 
 func TestBandwidthIsLimited(t *testing.T) {
@@ -312,7 +335,7 @@ func TestBandwidthIsLimited(t *testing.T) {
 	within(t, func() bool { return s.Stats().Throttled.Load() >= 100 })
 }
 
-// Strangers who connect and wait keep out no client.
+// Connections of strangers, on which nothing is sent, keep out no client.
 func TestConnectionsThatWaitGiveWay(t *testing.T) {
 	s, addr := start(t, func(c *turnserver.Config) { c.MaxAllocations = 2 })
 	first := must(t, addr, "a")

@@ -10,7 +10,7 @@ type Stats struct {
 	Unauthorized  atomic.Uint64 // requests with unknown or expired credentials
 	Refused       atomic.Uint64 // allocations beyond a limit
 	Crowded       atomic.Uint64 // connections closed for others, before they had allocated
-	Forbidden     atomic.Uint64 // requests for peers that are not public, or for more permissions than a user has
+	Forbidden     atomic.Uint64 // requests for peers that are not public, or beyond the permissions or channels of a client
 	Throttled     atomic.Uint64 // datagrams dropped because of the bandwidth
 	Sent          atomic.Uint64 // datagrams to peers
 	SentBytes     atomic.Uint64
