@@ -35,6 +35,8 @@ const (
 	// maxChannels bounds the channels of an allocation. The server searches all of them for each datagram, which takes five microseconds
 	// for as many; datagrams of peers without one are 32 bytes longer.
 	maxChannels = 512
+	// waitingBytes bounds what a client sends before it has allocated: the requests take less than a kilobyte.
+	waitingBytes = 8 << 10
 	// allocateTimeout bounds the time from accepting a connection to its allocation, silence the time without a byte on one that has
 	// allocated, and writeTimeout the time that a write takes.
 	allocateTimeout = 15 * time.Second

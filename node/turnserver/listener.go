@@ -144,6 +144,7 @@ func (c *clients) released(remote, local net.Addr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if conn := c.open[key(remote, local)]; conn != nil {
+		conn.said.Store(0)
 		conn.allocated.Store(false)
 		c.wait(conn)
 		conn.expire(time.Now().Add(allocateTimeout))
@@ -194,13 +195,16 @@ func isTransient(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
-// client is a connection of a client. It ends if it is silent, or takes nothing.
+var errTalkative = errors.New("the client sends much, and does not allocate")
+
+// client is a connection of a client. It ends if it is silent, takes nothing, or says much before it allocates.
 type client struct {
 	net.Conn
 	of        *clients
 	network   *network      // guarded by of.mu, as place is
 	place     *list.Element // among those that wait; nil outside
 	allocated atomic.Bool
+	said      atomic.Int64 // bytes from the client while it waits
 	deadline  atomic.Int64 // of reads, in nanoseconds of Unix time
 	once      sync.Once
 }
@@ -226,8 +230,12 @@ func (c *client) key() string { return key(c.RemoteAddr(), c.LocalAddr()) }
 // Read implements net.Conn.
 func (c *client) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if n > 0 && c.allocated.Load() {
+	switch {
+	case n <= 0:
+	case c.allocated.Load():
 		c.postpone(silence)
+	case c.said.Add(int64(n)) > waitingBytes:
+		return 0, errTalkative
 	}
 	return n, err
 }

@@ -2,6 +2,7 @@ package turnserver
 
 import (
 	"crypto/tls"
+	"io"
 	"maps"
 	"net"
 	"net/http/httptest"
@@ -79,6 +80,36 @@ func TestConnectionsWithoutTheirAllocationEnd(t *testing.T) {
 		_ = c.Close()
 		time.Sleep(2 * time.Second) // the writer ends
 	})
+}
+
+// Strangers cannot keep the server busy: pion's server works for each part of a message, however small.
+func TestConnectionsThatWaitMaySayLittle(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		step func(all *clients, at net.Addr)
+		want bool // the end
+	}{
+		{"waiting", func(*clients, net.Addr) {}, true},
+		{"allocated", func(all *clients, at net.Addr) { all.allocated(at, at) }, false},
+		{"released", func(all *clients, at net.Addr) { all.allocated(at, at); all.released(at, at) }, true},
+	} {
+		near, far := net.Pipe()
+		all := newClients(&Stats{}, 1)
+		c := all.admit(near)
+		test.step(all, near.LocalAddr())
+		go func() {
+			_, _ = far.Write(make([]byte, waitingBytes))
+			_, _ = far.Write([]byte("x"))
+		}()
+		if _, err := io.ReadFull(c, make([]byte, waitingBytes)); err != nil {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		if _, err := c.Read(make([]byte, 1)); (err != nil) != test.want {
+			t.Errorf("%s: after %d bytes: %v", test.name, waitingBytes, err)
+		}
+		_ = c.Close()
+		_ = far.Close()
+	}
 }
 
 // between is a connection between two addresses.
