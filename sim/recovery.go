@@ -36,6 +36,9 @@ const (
 	// name one after the other.
 	moreRounds    = 10
 	recoverySeeds = 5
+	// closeSeeds is the number of runs where the bound is close to the time of most runs: those in which no computation has a long delay
+	// (simnet.Host.Compute) take 496 ms, and a quarter of all has one. Of five runs, three have one in each twelfth seed.
+	closeSeeds = 31
 	// recoveryPatience bounds the wait for a client.
 	recoveryPatience = 5 * time.Minute
 	// settled is the time without disturbances after a start.
@@ -47,9 +50,9 @@ var home = behind(simnet.PortRestricted())
 // recoveries lists the recoveries that README.md promises, and those that are aims.
 func recoveries() []recovery {
 	all := []recovery{
-		{name: "start, consistent NATs", median: 500 * time.Millisecond, enters: true, play: starts(home, home)},
+		{name: "start, consistent NATs", seeds: closeSeeds, median: 500 * time.Millisecond, enters: true, play: starts(home, home)},
 		{name: "start, one LAN, container bridges", median: 500 * time.Millisecond, enters: true, play: startsWithBridges},
-		{name: "start, equal private addresses", median: 500 * time.Millisecond, enters: true, play: startsAtTwins},
+		{name: "start, equal private addresses", seeds: closeSeeds, median: 500 * time.Millisecond, enters: true, play: startsAtTwins},
 		{name: "start, a bystander at the private address", median: 500 * time.Millisecond, enters: true, play: startsBesideBystander},
 		{name: "start, one carrier, a relay", median: 2 * time.Second, enters: true, play: startsInOneCarrier},
 		{name: "start, 200 ms", rtt: farRTT, median: 5 * time.Second, enters: true, play: starts(home, home)},
