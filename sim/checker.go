@@ -219,10 +219,21 @@ func (ch *checker) readable(m *machine, s hyperdht.Status) {
 		// answered with other keys; the stream may have begun with the old ones.
 		broken = 0
 	}
-	if broken > 0 || s.RPC.Dropped.Malformed > 0 {
+	// So does one that reaches a server before and after it starts again: each such start may break a stream of each machine.
+	if broken > ch.startedAgain(m) || s.RPC.Dropped.Malformed > 0 {
 		m.garbled = true
 		ch.w.fail("readable", "%s cannot read %d encrypted streams and %d DHT messages", m.name, broken, s.RPC.Dropped.Malformed)
 	}
+}
+
+// startedAgain returns how often others that may have servers have started after the first time.
+func (ch *checker) startedAgain(than *machine) (times uint64) {
+	for _, m := range ch.w.machines {
+		if m != than && !m.isNode {
+			times += uint64(max(m.boots-1, 0))
+		}
+	}
+	return times
 }
 
 // final checks everything before the world is closed.
