@@ -3,6 +3,8 @@ package sim
 import (
 	"fmt"
 	"math"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
@@ -37,9 +39,17 @@ var publicLookupsScenario = &Scenario{
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		keys := w.announce(w.opts.Clients)
+		holders := w.holders(keys)
+		dead := map[netip.Addr]bool{}
 		for _, i := range w.rand.Perm(len(w.nodes) - 1)[:len(w.nodes)/publicDead] {
+			dead[w.nodes[1+i].host.Addr()] = true
 			w.nodes[1+i].crash()
 		}
+		// Where all holders of a record have died, as of one in 125, it cannot be found until its server announces it again.
+		keys = slices.DeleteFunc(keys, func(key id.PublicKey) bool {
+			return !slices.ContainsFunc(holders[key], func(a netip.Addr) bool { return !dead[a] })
+		})
+		w.result.row("records whose holders are all dead", "%d of %d", len(holders)-len(keys), len(holders))
 		w.phase("%d lookups", lookupsEach*len(keys))
 		stats := w.lookUp(keys, lookupsEach*len(keys), w.opts.For)
 		stats.report(w)
@@ -98,6 +108,23 @@ func (w *World) announce(n int) []id.PublicKey {
 	}
 	w.until("all servers are announced", startWithin, func() bool { return announced == n })
 	return keys
+}
+
+// holders returns the addresses of the nodes that have the records of keys.
+func (w *World) holders(keys []id.PublicKey) map[id.PublicKey][]netip.Addr {
+	all, done := map[id.PublicKey][]netip.Addr{}, 0
+	w.nodes[0].host.Do(func() {
+		for _, key := range keys {
+			all[key] = nil
+			w.nodes[0].node.FindPeer(key, func(f hyperdht.Found) {
+				if len(f.Peers) > 0 {
+					all[key] = append(all[key], f.From.Addr())
+				}
+			}, func(error) { done++ })
+		}
+	})
+	w.until("all holders are known", startWithin, func() bool { return done == len(keys) })
+	return all
 }
 
 // lookUp has random nodes look keys up, n times in all, evenly spread over a while.
