@@ -107,6 +107,8 @@ const (
 	// connection restarts the waits (app/params.go).
 	renewSpread = 20
 	stableAfter = time.Minute
-	// nudgeTakes is the time in which a scraper that receives a message of a client finds their old connection dead.
-	nudgeTakes = 4 * time.Second
+	// nudgeTakes is the time in which a scraper that receives a message of a client finds their old connection dead. Where that gave no sign of
+	// life, the next one has to be ready as soon, or is replaced at once, too (app/session.go, probe and hurry).
+	nudgeTakes  = 4 * time.Second
+	aSignOfLife = "a sign of life"
 )

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/ports"
 )
 
@@ -207,6 +208,9 @@ func (ch *checker) dialFailed(m *machine, what string, err error, wait time.Dura
 	ch.failedTo(what, err, wait, most)
 	if now-t.nudged <= nudgeTakes {
 		t.failed, t.notBefore = 0, 0 // the news was wrong, and the dial is repeated at once
+		if late, ok := errors.AsType[*domain.TimeoutError](err); ok && late.Waiting == aSignOfLife {
+			t.nudged = now
+		}
 	}
 }
 
