@@ -133,6 +133,60 @@ func TestGoodbyeOvertakesNoRegistration(t *testing.T) {
 	}
 }
 
+// A client that takes an alias over leaves before that is on the disk, and the disk refuses it.
+func TestGoodbyeAfterAFailedTakeoverRemovesNothing(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	c.ask(registration("web", 2))
+	w.loop.Advance(time.Second)
+	takeover := registration("web", 3)
+	w.disk.Hold, w.disk.Fail = true, errors.New("input/output error")
+	w.loop.Turn(func() {
+		c.handlers.OnRegister(ports.AliasRequest{Secret: takeover.Secret, Register: takeover.Register}, func(ports.AliasReply) { w.disk.Fail = nil })
+	})
+	answers := 0
+	goodbye := func() {
+		c.handlers.OnLeave(ports.AliasRequest{Secret: takeover.Secret, Register: takeover.Register}, func(r ports.AliasReply) {
+			if answers++; r.Updated {
+				t.Errorf("the answer says that the alias was removed: %+v", r)
+			}
+		})
+	}
+	for range 5 {
+		w.loop.Turn(goodbye)
+	}
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
+	if got := w.aliases(); len(got) != 1 {
+		t.Errorf("aliases %v", got)
+	}
+	if kept := w.disk.Entries["web"]; kept.Key != registration("web", 2).Key {
+		t.Error("the alias is not on the disk any more")
+	}
+	if answers != 5 {
+		t.Errorf("%d answers", answers)
+	}
+}
+
+// It leaves before that is on the disk, which takes it.
+func TestGoodbyeWaitsForATakeover(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	c.ask(registration("web", 2))
+	w.loop.Advance(time.Second)
+	takeover := registration("web", 3)
+	w.disk.Hold = true
+	c.ask(takeover)
+	w.loop.Turn(func() {
+		c.handlers.OnLeave(ports.AliasRequest{Secret: takeover.Secret, Register: takeover.Register}, func(ports.AliasReply) {})
+	})
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
+	if got := w.aliases(); len(got) != 0 {
+		t.Errorf("aliases %v", got)
+	}
+}
+
 func TestSharedKeyIsShownForAsLongAsAnExpiry(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(func(c *app.ScraperConfig) { c.Expiry = 3 * time.Hour })

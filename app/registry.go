@@ -40,6 +40,8 @@ type pendingAlias struct {
 	count int
 	isNew bool
 	gone  bool // a goodbye is the newest
+
+	leaving []func() // goodbyes that wait for the end of all writes
 }
 
 func newRegistry(s *Scraper) *registry {
@@ -375,7 +377,8 @@ func (rg *registry) register(r domain.Register, id domain.Identity, done func(do
 }
 
 // leave removes an alias at its client's own request. Only the key that has the alias can give it up, and only the last process
-// that registered under it: a goodbye is ignored after another client or the next instance took the alias over.
+// that registered under it: a goodbye is ignored after another client or the next instance took the alias over. The goodbye of a client that
+// takes the alias over waits until that is durable: it may fail, and then the alias is another client's still.
 func (rg *registry) leave(r domain.Register, done func(left bool, err error)) {
 	if !rg.scraper.leads() {
 		done(false, domain.ErrNotLeader)
@@ -390,6 +393,10 @@ func (rg *registry) leave(r domain.Register, done func(left bool, err error)) {
 		done(false, nil)
 		return
 	}
+	if now, ok := rg.scraper.table.Get(r.Alias); ok && now.Key != r.Key {
+		rg.leaveLater(rg.pending[r.Alias], r, done)
+		return
+	}
 	if !rg.departs(r) {
 		done(false, nil)
 		return
@@ -399,6 +406,21 @@ func (rg *registry) leave(r domain.Register, done func(left bool, err error)) {
 			rg.scraper.stats.Left++
 		}
 		done(err == nil, err)
+	})
+}
+
+// leaveLater is leave when the writes of an alias have ended.
+func (rg *registry) leaveLater(p *pendingAlias, r domain.Register, done func(left bool, err error)) {
+	if len(p.leaving) >= maxInstances {
+		done(false, errOverloaded)
+		return
+	}
+	p.leaving = append(p.leaving, func() {
+		if rg.retired {
+			done(false, domain.ErrNotLeader)
+			return
+		}
+		rg.leave(r, done)
 	})
 }
 
@@ -451,6 +473,9 @@ func (rg *registry) end(a domain.Alias, p *pendingAlias) {
 		delete(rg.pending, a)
 		if p.isNew {
 			rg.fresh--
+		}
+		for _, leave := range p.leaving {
+			rg.scraper.cfg.Host.Post(leave)
 		}
 	}
 }
