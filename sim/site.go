@@ -385,10 +385,10 @@ func (s *site) live(d time.Duration) {
 // toggle starts a client that takes an alias, or stops it so that it gives the alias back.
 func (s *site) toggle(c *client) {
 	switch {
-	case c.node == nil:
+	case c.boots == 0:
 		c.boot()
-	case s.luck.IntN(4) == 0:
-		c.restart()
+	case c.node == nil, s.luck.IntN(4) == 0:
+		c.restart() // its former process has ended, even if not all connections had by the end of Close
 	default:
 		c.close()
 	}
