@@ -67,7 +67,7 @@ var powercutScenario = &Scenario{
 		// The disk is slower than the internet, so an early acknowledgement is detected.
 		s := w.addScraper("scraper", scraperSetup{disk: simstore.Config{WriteTime: 300 * time.Millisecond}})
 		w.phase("%d clients, which register each minute", w.opts.Clients)
-		cuts := 0
+		cuts, last, over := 0, false, false
 		var cut func()
 		cut = func() {
 			s.disk.CutPower(s.disk.Writes()+1, func() {
@@ -76,7 +76,7 @@ var powercutScenario = &Scenario{
 				s.crash()
 				w.net.AfterFunc(2*time.Second, func() {
 					s.restart()
-					if cuts < 2*w.opts.Clients {
+					if over = last || cuts == 2*w.opts.Clients; !over {
 						cut()
 					}
 				})
@@ -90,6 +90,8 @@ var powercutScenario = &Scenario{
 			w.run(w.opts.For / time.Duration(w.opts.Clients))
 		}
 		w.reached(w.opts.For, func() bool { return cuts == 2*w.opts.Clients })
+		last = true
+		w.until("the scraper is up after the last power cut", startWithin, func() bool { return over })
 		w.result.row("power cuts", "%d", cuts)
 		w.expect(cuts >= w.opts.Clients, "only %d power cuts", cuts)
 		w.mustHeal(healWithin)
