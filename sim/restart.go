@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"math"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet/simstore"
@@ -148,9 +149,20 @@ var flashcrowdScenario = &Scenario{
 		w.result.Plots = append(w.result.Plots, timeline("Registrations tried after the outage", perSecond))
 		// Each tries once in 30 to 60 seconds. Those that were trying when the scraper came back succeed together and come
 		// together again, loosely, with their next registration.
-		limit := max(4*w.opts.Clients/30, 5)
+		limit := max(mostInASecond(w.opts.Clients), 5)
 		w.expect(mostOf(perSecond) <= limit, "%d registrations are tried in one second, %d were the bound", mostOf(perSecond), limit)
 	},
+}
+
+// mostInASecond returns how many of n clients, each of which tries once within 30 seconds, do so in one second, but in one of 100,000 cases.
+func mostInASecond(n int) (most int) {
+	mean := float64(n) / 30
+	p := math.Exp(-mean) // of Poisson's distribution
+	for more := 1 - p; more > 1e-5; more -= p {
+		most++
+		p *= mean / float64(most)
+	}
+	return most
 }
 
 // crowdWithin bounds the time after an outage in which the table was lost until all are scraped: the longest wait between
