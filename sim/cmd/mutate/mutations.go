@@ -84,9 +84,10 @@ var mutations = []mutation{
 	{"sessions do not go over to the next uplink", "app/session.go", "		s.search.over()\n", "", "turn"},
 	{"registrations wait for the uplink that has failed", "adapters/uplinks/crossing.go", "		t.restart(from)\n", "", "turn"},
 	{"traffic does not return to UDP", "adapters/uplinks/transport.go", "		t.goOver(&t.udp)\n", "", "turn"},
-	{"listeners of the former uplink end at once", "adapters/uplinks/listener.go", "timer = l.t.cfg.Host.AfterFunc(drainAfter, func() {", "timer = l.t.cfg.Host.AfterFunc(0, func() {", "turn"},
+	{"listeners of the former uplink end at once", "adapters/uplinks/listener.go", "timer = l.t.cfg.Host.AfterFunc(drainAfter, func() {", "timer = l.t.cfg.Host.AfterFunc(0, func() {", "turn -seeds 8"},
 	{"TURN servers are not tried again", "adapters/turn/host.go", "	h.round(h.pause)\n", "", "turn"},
-	{"permissions at a TURN server are not renewed", "adapters/turn/relay.go", "if p.asked == 0 || now.Sub(p.asked) >= permissionRefresh {", "if p.asked == 0 {", "turn"},
+	{"permissions at a TURN server are not renewed", "adapters/turn/params.go",
+		"	permissionRefresh = 4 * time.Minute\n", "	permissionRefresh = 40 * time.Minute\n", "turn -for 40m"},
 
 	// The protocol.
 	{"tokens are not checked", "hyperdht/internal/rpc/receive.go",
@@ -124,7 +125,7 @@ var mutations = []mutation{
 	{"sockets of punches are never forgotten", "hyperdht/pool.go",
 		"	delete(ps.pool.sockets, ps.sock)\n", "", "restart"},
 	{"what a node keeps for others has no bound", "hyperdht/internal/records/cache.go",
-		"len(c.fresh.entries) >= c.limits.entries ||", "false ||", "hostile"},
+		"if len(c.fresh.entries) >= c.limits.entries || (c.limits.bytes > 0 && c.fresh.bytes >= c.limits.bytes) {", "if false {", "hostile"},
 	{"the congestion window holds nothing back", "hyperdht/internal/udx/send.go",
 		"m.out.flight.bytes+p.size() > m.bbr.cwnd", "m.out.flight.bytes+p.size() > 1<<30", "uplink"},
 	{"a changed address is never accepted", "hyperdht/internal/rpc/params.go",
@@ -132,9 +133,9 @@ var mutations = []mutation{
 	{"nodes that lead to no connection are tried first again", "hyperdht/hints.go",
 		"	return slices.Contains(r.stranding.get(key), node)\n", "	return false\n", "byzantine -seed 8"},
 	{"answers do not name their question", "hyperdht/internal/udx/packet.go",
-		"	return binary.LittleEndian.Uint32(b[HeaderSize:])\n}\n\n// appendQuestion", "	return 0\n}\n\n// appendQuestion", "reserve -nodes 12 -clients 1 -for 1m -seed 34"},
+		"	return binary.LittleEndian.Uint32(b[HeaderSize:])\n}\n\n// appendQuestion", "	return 0\n}\n\n// appendQuestion", "reserve -nodes 12 -clients 1 -for 1m -seeds 30"},
 	{"questions are copied to the other way", "hyperdht/internal/stream/spare.go",
-		" || udx.Question(b) != 0 {", " {", "reserve -nodes 12 -clients 1 -for 1m -seed 24"},
+		" || udx.Question(b) != 0 {", " {", "reserve -nodes 12 -clients 1 -for 1m -seeds 30"},
 	{"those heard last say whether we have moved", "hyperdht/internal/rpc/move.go",
 		"		if at++; q.asked*known >= at*askedNodes {\n			continue\n		}\n", "		if at++; q.asked >= 5 || known == 0 {\n			continue\n		}\n", "byzantine -seed 6"},
 
