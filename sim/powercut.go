@@ -29,6 +29,7 @@ var copiesScenario = &Scenario{
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		var deeds []deed
+		var leaving domain.PublicKey // its registration may still be answered, and its goodbye follows
 		var s *scraper
 		s = w.newScraper("scraper", scraperSetup{
 			disk: simstore.Config{WriteTime: 300 * time.Millisecond},
@@ -36,7 +37,11 @@ var copiesScenario = &Scenario{
 				tell := c.OnEvent
 				c.OnEvent = func(e domain.Event) {
 					if e, ok := e.(domain.AliasSuccess); ok {
-						deeds = append(deeds, deed{s.disk.Writes(), e.Register.Alias, e.Register.Key, s.host.Clock().Now().Add(s.expiry - promiseSlack)})
+						d := deed{s.disk.Writes(), e.Register.Alias, e.Register.Key, s.host.Clock().Now().Add(s.expiry - promiseSlack)}
+						if d.key == leaving {
+							d.key = domain.PublicKey{}
+						}
+						deeds = append(deeds, d)
 					}
 					tell(e)
 				}
@@ -56,6 +61,7 @@ var copiesScenario = &Scenario{
 		}
 		w.run(w.opts.For / 2)
 		gone := w.clients[0]
+		leaving = gone.keys.Public
 		deeds = append(deeds, deed{writes: s.disk.Writes(), alias: gone.alias})
 		gone.retire()
 		w.run(w.opts.For / 2)
