@@ -63,15 +63,19 @@ func (a *agenda) reach(limit host.Instant) bool {
 	return a.near[0].at <= limit
 }
 
-// first returns when the first entry is due, or a time before it if that entry is stale.
+// first returns when the first event is due. Stale entries do not count: how long they stay depends on when the agenda was looked at.
 func (a *agenda) first() host.Instant {
-	for len(a.near) == 0 {
-		if a.n == 0 {
-			return never
+	for a.reach(never) {
+		top := a.near[0]
+		if top.ev.armed && top.ev.placed == top.seq && top.ev.seq == top.seq {
+			return top.at
 		}
-		a.advance()
+		a.pop()
+		if now, ok := top.settled(); ok {
+			a.put(now)
+		}
 	}
-	return a.near[0].at
+	return never
 }
 
 // advance moves the edge by a slot, or to the next entry where all slots are empty.

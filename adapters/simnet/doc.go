@@ -32,7 +32,7 @@
 // machine only, and what it has to say to the scenario or about others it defers with Host.Outside. Steps of the scenario
 // (AfterFunc) run while all lanes stand still, at their instant or, when they were planned for earlier in a turn, after the
 // stretch. Steps and stretches alternate, so that a delay of a millisecond on the internet makes lanes slow, and none makes them
-// useless. Routers and all behind them are in the first lane; AddHostIn puts machines on the internet into others.
+// useless. Routers and all behind them are in the first lane; AddHostIn puts machines into others, which cannot leave the internet.
 //
 // # The path of a datagram
 //

@@ -186,13 +186,13 @@ func (n *Net) stretch(limit host.Instant) bool {
 		n.advance(step)
 		n.steps.step(step)
 	} else {
-		last := min(begin.Add(max(n.reach, 1)), step, limit+1) - 1
+		last := min(begin.Add(max(n.reach, 1))-1, step-1, limit)
 		n.writing = 1 - n.writing
 		for _, l := range n.lanes {
 			l.soonest = never
 		}
 		n.running = true
-		if n.cfg.Parallel == nil || n.cfg.Trace != nil || n.filter != nil || n.watchers.crossing != nil {
+		if n.cfg.Parallel == nil || n.watched() {
 			n.inOrder(last)
 		} else {
 			n.cfg.Parallel(len(n.lanes), func(i int) { n.lanes[i].run(last) })
@@ -202,6 +202,12 @@ func (n *Net) stretch(limit host.Instant) bool {
 	}
 	n.callOutside()
 	return true
+}
+
+// watched reports whether events of all lanes are seen in the order of time: by a trace, a filter, a tap, or by blocks, which
+// look into the tables of routers that a datagram has yet to reach.
+func (n *Net) watched() bool {
+	return n.cfg.Trace != nil || n.filter != nil || n.watchers.crossing != nil || len(n.pairs.blocked) > 0
 }
 
 // inOrder runs all lanes in the order of time, for those who watch.
@@ -224,8 +230,12 @@ func (n *Net) inOrder(last host.Instant) {
 }
 
 // Outside calls f when the turn of the host is over, and with several lanes when none of them runs: f may do what a step of
-// the scenario may. Calls are made in the order of time. A crash does not undo them.
+// the scenario may. Calls are made in the order of time. A crash does not undo them. Outside of turns, f is called at once.
 func (h *Host) Outside(f func()) {
+	if h.lane.current == nil && !h.lane.running {
+		f()
+		return
+	}
 	h.lane.outside = append(h.lane.outside, outside{h.lane.now, f})
 }
 

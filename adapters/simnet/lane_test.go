@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -263,11 +265,91 @@ func TestOutside(t *testing.T) {
 	}
 }
 
-// Turns must not touch machines of other lanes, nor run the net.
+// What waits for the end of a turn does not wait for a further one.
+func TestOutsideOfTurnsIsNow(t *testing.T) {
+	for _, lanes := range []int{1, 4} {
+		net := simnet.New(simnet.Config{Lanes: lanes})
+		h := net.AddHostIn(lanes-1, "h", addr(1))
+		var called []string
+		call := func(what string) func() { return func() { called = append(called, what) } }
+		h.Outside(call("between"))
+		h.AfterFunc(ms, func() { h.Outside(func() { h.Outside(call("within")); h.Crash() }); h.Outside(call("after a crash")) })
+		net.Run(time.Second)
+		if want := []string{"between", "within", "after a crash"}; !slices.Equal(called, want) {
+			t.Errorf("%d lanes: %q, want %q", lanes, called, want)
+		}
+	}
+}
+
+// How long a lane has the entry of a timer that was stopped or moved is no matter of the run.
+func TestStoppedTimersDoNotDivideStretches(t *testing.T) {
+	run := func(parallel func(int, func(int))) (stretches int, hash uint64) {
+		net := simnet.New(simnet.Config{Lanes: 3, Parallel: parallel, Link: simnet.Link{Delay: 10 * ms}})
+		a, b := net.AddHostIn(1, "a", addr(1)), net.AddHostIn(2, "b", addr(2))
+		a.AfterFunc(0, func() {})
+		stopped := a.AfterFunc(time.Second, func() {})
+		moved := a.AfterFunc(time.Second+ms, func() {})
+		b.AfterFunc(0, func() { b.Outside(func() { stopped.Stop(); moved.Reset(3 * time.Second) }) })
+		b.AfterFunc(time.Second+5*ms, func() { b.Outside(func() { b.Do(func() {}) }) })
+		for net.Step() {
+			stretches++
+		}
+		return stretches, net.Hash()
+	}
+	stretches, hash := run(nil)
+	other, otherHash := run(backwards)
+	if stretches != 3 || other != 3 || hash != otherHash {
+		t.Errorf("%d stretches and hash %x, another way %d and %x, want 3", stretches, hash, other, otherHash)
+	}
+}
+
+// Whether a datagram is blocked on its way through a router is decided by the sessions of the router at that instant.
+func TestBlocksLookIntoRoutersOfTheFirstLane(t *testing.T) {
+	run := func(lanes int, parallel func(int, func(int))) simnet.Stats {
+		net := simnet.New(simnet.Config{Lanes: lanes, Parallel: parallel, Link: simnet.Link{Delay: 10 * ms}})
+		nat := simnet.PortRestricted()
+		nat.Lifetime = ms // so that it depends on the instant whether there is a session
+		router := net.AddRouter("router", nat, netip.MustParseAddr("203.0.113.1"))
+		inside := listen(net, router.AddHost("inside", netip.MustParseAddr("192.168.0.2")))
+		outside := listen(net, net.AddHostIn(1%lanes, "outside", addr(1)))
+		net.Block(outside.Host, inside.Host)
+		for i := range time.Duration(400) {
+			inside.AfterFunc(i*ms*2, func() { inside.Socket.Send(netip.AddrPortFrom(addr(1), port), 0, nil) })
+			outside.AfterFunc(i*ms*17/10+7, func() { outside.Socket.Send(netip.AddrPortFrom(router.Addr(), port), 0, nil) })
+		}
+		net.Run(time.Second)
+		return net.Stats()
+	}
+	want := run(1, nil)
+	if want.Dropped(simnet.DropBlocked) == 0 || want.Dropped(simnet.DropBlocked) == want.Dropped(0) {
+		t.Fatalf("%d of %d are blocked", want.Dropped(simnet.DropBlocked), want.Dropped(0))
+	}
+	for name, way := range map[string]func(int, func(int)){"in turn": nil, "backwards": backwards, "parallel": parallel} {
+		if got := run(2, way); got != want {
+			t.Errorf("%s: %+v, with one lane %+v", name, got, want)
+		}
+	}
+}
+
+// A net without an end of time runs as well.
+func TestLanesRunForever(t *testing.T) {
+	net := simnet.New(simnet.Config{Lanes: 2, Link: simnet.Link{Delay: ms}})
+	fired := false
+	net.AddHostIn(1, "h", addr(1)).AfterFunc(time.Hour, func() { fired = true })
+	if !net.RunUntil(func() bool { return fired }, math.MaxInt64) {
+		t.Error("the timer did not fire")
+	}
+}
+
+// Turns must not touch machines of other lanes, nor run the net, and only machines of the first lane may be behind routers.
 func TestTurnsMayNotRunOthers(t *testing.T) {
 	for name, f := range map[string]func(net *simnet.Net, other *simnet.Host){
 		"another machine": func(_ *simnet.Net, other *simnet.Host) { other.Do(func() {}) },
 		"the net":         func(net *simnet.Net, _ *simnet.Host) { net.Run(ms) },
+		"behind a router": func(net *simnet.Net, _ *simnet.Host) {
+			router := net.AddRouter("router", simnet.FullCone(), netip.MustParseAddr("203.0.113.1"))
+			net.HostAt(addr(1)).Move(router.LAN(), netip.MustParseAddr("192.168.0.2"))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			net := simnet.New(simnet.Config{Lanes: 2})

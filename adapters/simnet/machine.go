@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -50,6 +51,9 @@ func (m *machine) boot() *Host {
 func (m *machine) setAddrs(addrs []netip.Addr) { m.move(m.uplink, addrs) }
 
 func (m *machine) move(to *Segment, addrs []netip.Addr) {
+	if m.lane != m.lane.main && to != m.lane.internet {
+		panic(fmt.Sprintf("simnet: %s is in another lane than the routers, and cannot leave the internet", m.name))
+	}
 	for _, a := range m.addrs {
 		m.uplink.detach(a)
 	}

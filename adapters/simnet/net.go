@@ -23,8 +23,8 @@ type Config struct {
 	// Lanes is the number of parts of the net that may run at the same time; 0 means 1. See the package comment.
 	Lanes int
 	// Parallel calls do with 0 to n-1, at the same time as far as it can, and returns when all calls have; with nil, the lanes
-	// run one after the other. It is not used while a Trace, tap or filter sees the events in the order of time. The run is
-	// the same in all these cases.
+	// run one after the other. It is not used while a Trace, tap, filter or block (Net.Block) sees the events in the order
+	// of time. The run is the same in all these cases.
 	Parallel func(n int, do func(i int))
 	// Coarse leaves payloads and the texts of events out of the hash, for runs where speed matters more.
 	Coarse bool

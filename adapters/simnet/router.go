@@ -207,16 +207,16 @@ func (r *Router) outbound(d *datagram) {
 	r.uplink.forward(d, &r.node, r.uplink.at(d.to.Addr()))
 }
 
-// behind returns the place on the LAN that would now receive a datagram for an address of the router, and its address
-// there. Unlike inbound it changes no state.
-func (r *Router) behind(from, to netip.AddrPort) (place, netip.AddrPort, bool) {
+// behind returns the place on the LAN that would receive a datagram for an address of the router at an instant, and its
+// address there. Unlike inbound it changes no state. The router may be in another lane than the datagram.
+func (r *Router) behind(from, to netip.AddrPort, at host.Instant) (place, netip.AddrPort, bool) {
 	if !from.Addr().Is4() || !to.Addr().Is4() || r.addr.IsValid() && to.Addr() != r.addr {
 		return nil, to, false
 	}
 	if r.table != nil {
-		if s := r.table.staticAt(to.Port(), r.lane.now); s != nil {
+		if s := r.table.staticAt(to.Port(), at); s != nil {
 			to = s.inside.addrPort()
-		} else if s, _ := r.table.find(endpointOf(from), endpointOf(to)); s == nil || r.table.over(s, r.lane.now) {
+		} else if s, _ := r.table.find(endpointOf(from), endpointOf(to)); s == nil || r.table.over(s, at) {
 			return nil, to, false
 		} else {
 			to = s.key.inside.addrPort()

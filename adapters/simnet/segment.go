@@ -286,18 +286,18 @@ func (s *Segment) forward(d *datagram, from *node, next place) {
 
 // blocks reports whether a datagram that is about to go to next is for a host that its sender is blocked from. Where the
 // path leads down to it through routers, that is decided before the first of them sees the datagram.
-func (n *Net) blocks(d *datagram, next place) bool {
+func (l *lane) blocks(d *datagram, next place) bool {
 	to := d.to
 	for {
 		switch at := next.(type) {
 		case *machine:
-			return n.pairs.blocked[pair{&d.sender.node, &at.node}]
+			return l.pairs.blocked[pair{&d.sender.node, &at.node}]
 		case *Router:
 			if d.on == at.lan { // on its way up
 				return false
 			}
 			var ok bool
-			if next, to, ok = at.behind(d.from, to); !ok {
+			if next, to, ok = at.behind(d.from, to, l.now); !ok {
 				return false
 			}
 		}
