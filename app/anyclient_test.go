@@ -40,7 +40,11 @@ func (a *anyRegistrations) OnMoved(f func(ports.Move)) (cancel func()) {
 func (a *anyRegistrations) RegisterAlias(r ports.Registration, done func(bool, error)) (cancel func()) {
 	g := &anyRegistration{Registration: r, done: done}
 	a.all = append(a.all, g)
-	r.Hold(func() { g.sent = true })
+	r.Hold(func() {
+		if g.sent = true; g.open {
+			r.OnSent()
+		}
+	})
 	return func() { g.stopped = true }
 }
 
@@ -63,6 +67,9 @@ func (ar *anyRegistration) step(random *rand.Rand) {
 	case 0, 1:
 		if !ar.open {
 			ar.open = true
+			if ar.sent {
+				ar.OnSent()
+			}
 			ar.OnOpen(domain.Peer{Key: ar.Scraper})
 		}
 	case 2:

@@ -559,6 +559,77 @@ func TestClientThatStopsWhileItRegistersSaysGoodbye(t *testing.T) {
 	}
 }
 
+// unopened is a transport whose registrations reach the scraper before the client sees a connection, or, with none, that finds no path.
+type unopened struct {
+	ports.ClientTransport
+	none bool
+	left *int // goodbyes
+}
+
+func (u unopened) RegisterAlias(r ports.Registration, done func(bool, error)) (cancel func()) {
+	if u.none {
+		return func() {}
+	}
+	r.OnOpen = nil
+	return u.ClientTransport.RegisterAlias(r, done)
+}
+
+func (u unopened) LeaveAlias(r ports.Registration, done func(error)) (cancel func()) {
+	*u.left++
+	return u.ClientTransport.LeaveAlias(r, done)
+}
+
+// The scraper may have the alias before its first packet reaches the client.
+func TestClientThatStopsBeforeItsConnectionOpensSaysGoodbye(t *testing.T) {
+	for name, start := range map[string]func(*world, func(*app.ClientConfig)) *testClient{
+		"alias": func(w *world, change func(*app.ClientConfig)) *testClient { return w.startClient("a", 2, change) },
+		"set":   func(w *world, change func(*app.ClientConfig)) *testClient { return w.startSet(change, "a", "b") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			var scrapers []*app.Scraper
+			for _, key := range []byte{1, 11} {
+				w.disk, w.targets = portstest.NewDisk(), portstest.NewTargets(w.loop)
+				w.startScraper(func(c *app.ScraperConfig) { c.Keys = pair(key) })
+				scrapers = append(scrapers, w.scraper)
+			}
+			left := 0
+			c := start(w, func(cfg *app.ClientConfig) {
+				cfg.Scrapers = []app.ClientScraper{{Key: pair(11).Public, Secret: secret}}
+				cfg.Transport = unopened{ClientTransport: cfg.Transport, left: &left}
+			})
+			listed := func() (n int) {
+				for _, s := range scrapers {
+					n += len(s.Aliases())
+				}
+				return n
+			}
+			if !w.loop.Until(time.Minute, func() bool { return listed() >= 2 }) || c.Status().Registrations != 0 {
+				t.Fatal("the client knows already")
+			}
+			c.close()
+			if n, told := listed(), of[domain.LeaveAliasError](c.events); n != 0 || left != 2 || len(told) != 0 {
+				t.Errorf("%d are still listed after %d goodbyes, told %v", n, left, told)
+			}
+		})
+	}
+}
+
+// Nothing has reached a scraper to which no path is found, so nothing is said to it, and closing does not wait for it.
+func TestClientWithoutAPathSaysNoGoodbye(t *testing.T) {
+	w := newWorld(t)
+	left, closed := 0, false
+	c := w.startClient("web", 2, func(cfg *app.ClientConfig) {
+		cfg.Transport = unopened{ClientTransport: cfg.Transport, none: true, left: &left}
+	})
+	w.loop.Advance(20 * time.Second)
+	w.loop.Turn(func() { c.Close(func() { closed = true }) })
+	w.loop.Advance(100 * time.Millisecond)
+	if !closed || left != 0 {
+		t.Errorf("closed %t, %d goodbyes", closed, left)
+	}
+}
+
 func TestGoodbyeOfAFormerOwnerIsTooLate(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(nil)

@@ -13,7 +13,7 @@ import (
 type registrar struct {
 	host      host.Host
 	transport ports.ClientTransport
-	request   ports.Registration // without OnOpen and Hold; OnElsewhere is called after a success
+	request   ports.Registration // without OnOpen, OnSent and Hold; OnElsewhere is called after a success
 	hold      func(send func())  // calls send when a request may be sent, in the same turn or later
 	interval  time.Duration
 	backoff   domain.Backoff
@@ -23,7 +23,7 @@ type registrar struct {
 	timer   host.Timer // the attempt's timeout, or the next attempt
 	current *attempt   // in progress
 
-	// asked means that the scraper may know the alias: an attempt reached a connection, and was not rejected.
+	// asked means that the scraper may know the alias: a request was sent, and was not rejected. The connection opens a round trip later.
 	asked bool
 
 	moved host.Instant // time of the last repetition because of a move, past or future
@@ -95,7 +95,6 @@ func (rg *registrar) attempt() {
 	}
 	asked := func() {
 		if a.open && a.sent {
-			rg.asked = true
 			rg.timer = expire("the answer to the registration", rg.patience())
 		}
 	}
@@ -109,6 +108,11 @@ func (rg *registrar) attempt() {
 			a.open = true
 			rg.timer.Stop()
 			asked()
+		}
+	}
+	r.OnSent = func() {
+		if rg.current == a {
+			rg.asked = true
 		}
 	}
 	r.Hold = func(send func()) {

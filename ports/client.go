@@ -65,6 +65,9 @@ type Registration struct {
 	// Hold receives the function that sends the request, and calls it when the request may be sent, in this turn or later; the
 	// connection is made meanwhile. Nil sends at once.
 	Hold func(send func())
+	// OnSent is called when the request is sent, which may be before OnOpen; it may be nil. From then on the scraper may have the request,
+	// until it rejects it. It is called again where the request is sent again, on another connection. A goodbye does not call it.
+	OnSent func()
 	// Set is registered in place of the alias, which is empty; nil registers the alias.
 	Set *SetRegistration
 	// OnShared is called before the registration succeeds, if the scraper reports that another running client has the same key;

@@ -62,6 +62,9 @@ func (h *heldRegistration) allow() {
 		link: l, rpc: h.server.rpc, request: h.request, offer: &o, answered: h.answered, done: h.onDone, lost: h.dial,
 	}
 	h.timer = h.transport.host.AfterFunc(heldSetTimeout, h.dial)
+	if h.request.OnSent != nil {
+		h.request.OnSent()
+	}
 	h.exchange.start()
 }
 

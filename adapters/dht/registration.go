@@ -18,6 +18,7 @@ type registration struct {
 	link      *link
 	rpc       *muxrpc.RPC
 	onOpen    func(domain.Peer)
+	onSent    func()       // see ports.Registration.OnSent
 	shared    func()       // see ports.Registration.OnShared
 	elsewhere func()       // see ports.Registration.OnElsewhere
 	set       *setExchange // nil until it begins, and for an alias
@@ -46,7 +47,7 @@ type metricsOffer struct {
 // channel's open message, or as soon as there is a handshake hash to sign; it does not wait for the scraper's open message.
 // offer is nil where there is no metrics server under the registered key.
 func register(l *link, method string, r ports.Registration, offer *metricsOffer, done func(updated bool, err error)) (cancel func()) {
-	g := &registration{link: l, onOpen: r.OnOpen, shared: r.OnShared, elsewhere: r.OnElsewhere, done: done}
+	g := &registration{link: l, onOpen: r.OnOpen, onSent: r.OnSent, shared: r.OnShared, elsewhere: r.OnElsewhere, done: done}
 	l.join(g)
 	if offer != nil && method == methodAlias { // a goodbye only proves the key
 		g.offerMetrics(offer)
@@ -67,6 +68,7 @@ func register(l *link, method string, r ports.Registration, offer *metricsOffer,
 		g.ask(method, m)
 	}
 	holdOf(r)(func() {
+		l.whenStarted(g.sent)
 		if offer == nil {
 			send(nil)
 			return
@@ -130,6 +132,13 @@ func (r *registration) offerMetrics(offer *metricsOffer) {
 	}
 	l.mux.Handle(muxscrape.Protocol, nil, serve)
 	l.mux.Handle(protocolMetrics, nil, serve)
+}
+
+// sent reports that the request is sent: messages wait for the path, of which the scraper's first packet is the answer.
+func (r *registration) sent() {
+	if r.onSent != nil && !r.over {
+		r.onSent()
+	}
 }
 
 func (r *registration) opened() {

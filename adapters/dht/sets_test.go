@@ -255,18 +255,19 @@ func TestSetOnTheConnectionOfTheMetrics(t *testing.T) {
 		then    func(s *setScraper, m ports.MetricsSession) // after the first call
 		want    string
 		opens   int
+		sends   int
 		notHeld bool
 	}{
-		{name: "answered", want: "all; set of 3, 3 new, 0 gone, 0 proven; registered true", opens: 1},
-		{name: "not allowed", want: "alias open; all; set of 3, 3 new, 0 gone, 0 proven; registered true", opens: 1, notHeld: true},
-		{name: "not known", dial: func(_ *setScraper, d *ports.MetricsDial) { d.OnSet = nil }, want: "alias open; all; set of 3, 3 new, 0 gone, 0 proven; registered true", opens: 1},
+		{name: "answered", want: "all; set of 3, 3 new, 0 gone, 0 proven; registered true", opens: 1, sends: 1},
+		{name: "not allowed", want: "alias open; all; set of 3, 3 new, 0 gone, 0 proven; registered true", opens: 1, sends: 1, notHeld: true},
+		{name: "not known", dial: func(_ *setScraper, d *ports.MetricsDial) { d.OnSet = nil }, want: "alias open; all; set of 3, 3 new, 0 gone, 0 proven; registered true", opens: 1, sends: 2},
 		{name: "not answered", dial: func(s *setScraper, d *ports.MetricsDial) {
 			d.OnSet = func(ports.SetRequest, func(ports.SetReply)) { s.call("no answer") }
-		}, want: "no answer; alias open; all; set of 3, 3 new, 0 gone, 0 proven; registered true", opens: 1},
+		}, want: "no answer; alias open; all; set of 3, 3 new, 0 gone, 0 proven; registered true", opens: 1, sends: 2},
 		{name: "closed before the answer", dial: func(s *setScraper, d *ports.MetricsDial) {
 			d.OnSet = func(ports.SetRequest, func(ports.SetReply)) { s.call("no answer") }
 		}, then: func(_ *setScraper, m ports.MetricsSession) { m.Close(nil) },
-			want: "no answer; session close <nil>; metrics close; alias open; all; set of 3, 3 new, 0 gone, 0 proven; registered true", opens: 1},
+			want: "no answer; session close <nil>; metrics close; alias open; all; set of 3, 3 new, 0 gone, 0 proven; registered true", opens: 1, sends: 2},
 		{name: "closed after the first answer", dial: func(s *setScraper, d *ports.MetricsDial) {
 			d.OnSet = func(r ports.SetRequest, reply func(ports.SetReply)) {
 				if r.Content == nil {
@@ -276,10 +277,10 @@ func TestSetOnTheConnectionOfTheMetrics(t *testing.T) {
 				}
 			}
 		}, then: func(_ *setScraper, m ports.MetricsSession) { m.Close(nil) },
-			want: "no answer; session close <nil>; metrics close; alias open; all; set of 3, 3 new, 0 gone, 0 proven; registered true", opens: 2},
+			want: "no answer; session close <nil>; metrics close; alias open; all; set of 3, 3 new, 0 gone, 0 proven; registered true", opens: 2, sends: 2},
 		{name: "refused", dial: func(_ *setScraper, d *ports.MetricsDial) {
 			d.OnSet = func(_ ports.SetRequest, reply func(ports.SetReply)) { reply(ports.SetReply{Message: "no"}) }
-		}, want: "failed scraper reported: no", opens: 1},
+		}, want: "failed scraper reported: no", opens: 1, sends: 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, client, scraper := newSetScraper(t, 33)
@@ -298,7 +299,8 @@ func TestSetOnTheConnectionOfTheMetrics(t *testing.T) {
 			s.wait("metrics open")
 			r := setRegistration(setOf(t, 3), domain.TargetSet{})
 			r.Set.Held = !c.notHeld
-			opens, allowed := 0, 0
+			opens, sends, allowed := 0, 0, 0
+			r.OnSent = func() { sends++ }
 			r.OnOpen = func(p domain.Peer) {
 				if opens++; p.Key != scraperKeys.Public {
 					t.Errorf("opened with %s", p.Key)
@@ -321,8 +323,8 @@ func TestSetOnTheConnectionOfTheMetrics(t *testing.T) {
 					tick()
 				})
 			}
-			if got := s.registerSet(client, r); got != c.want || opens != c.opens || allowed != 1 {
-				t.Errorf("called %s, want %s; opened %d times, want %d; held %d times", got, c.want, opens, c.opens, allowed)
+			if got := s.registerSet(client, r); got != c.want || opens != c.opens || sends != c.sends || allowed != 1 {
+				t.Errorf("called %s, want %s; opened %d times, want %d; sent %d times, want %d; held %d times", got, c.want, opens, c.opens, sends, c.sends, allowed)
 			}
 			s.close(client)
 			s.close(scraper)

@@ -389,7 +389,7 @@ func (t *Transport) RegisterAlias(r ports.Registration, done func(bool, error)) 
 
 // LeaveAlias says goodbye.
 func (t *Transport) LeaveAlias(r ports.Registration, done func(error)) (cancel func()) {
-	r.Set = nil // a goodbye has no content
+	r.Set, r.OnSent = nil, nil // a goodbye has no content
 	return t.converse(r, func(h ports.AliasHandlers) func(ports.AliasRequest, func(ports.AliasReply)) { return h.OnLeave },
 		func(_ bool, err error) { done(err) })
 }
@@ -412,7 +412,14 @@ func (t *Transport) converse(r ports.Registration, method func(ports.AliasHandle
 		if hold == nil {
 			hold = func(send func()) { send() }
 		}
-		send := func(f func()) { hold(func() { t.net.loop.AfterFunc(Latency, f) }) }
+		send := func(f func()) {
+			hold(func() {
+				t.net.loop.AfterFunc(Latency, f)
+				if r.OnSent != nil && !over {
+					r.OnSent()
+				}
+			})
+		}
 		send(func() {
 			if r.Set != nil {
 				t.askSet(r, l, func() bool { return over }, finish)

@@ -395,9 +395,11 @@ func TestTransport(t *testing.T, bench func(t *testing.T) TransportBench) {
 	part("a registration is held until it may be sent", func(w *transportWorld) {
 		w.accept(ports.AliasReply{Success: true})
 		var send func()
-		over := false
+		over, sent := false, 0
 		w.client.do(func() {
-			w.client.RegisterAlias(w.registration(func(r *ports.Registration) { r.Hold = func(s func()) { send = s } }), func(_ bool, err error) {
+			w.client.RegisterAlias(w.registration(func(r *ports.Registration) {
+				r.Hold, r.OnSent = func(s func()) { send = s }, func() { sent++ }
+			}), func(_ bool, err error) {
 				if over = true; err != nil {
 					w.t.Error(err)
 				}
@@ -405,11 +407,14 @@ func TestTransport(t *testing.T, bench func(t *testing.T) TransportBench) {
 		})
 		w.until("it may be sent", func() bool { return send != nil })
 		w.b.Settle()
-		if over || len(w.requests) > 0 {
+		if over || sent > 0 || len(w.requests) > 0 {
 			w.t.Error("it was not held")
 		}
 		w.client.do(send)
 		w.until("the registration ends", func() bool { return over })
+		if sent != 1 {
+			w.t.Errorf("it was sent %d times", sent)
+		}
 	})
 	part("a rejection is the scraper's error", func(w *transportWorld) {
 		w.accept(ports.AliasReply{Message: "unauthorised"})
@@ -422,6 +427,18 @@ func TestTransport(t *testing.T, bench func(t *testing.T) TransportBench) {
 		_, err := w.register(nil)
 		if _, ok := errors.AsType[*ports.ConnectionError](err); !ok {
 			w.t.Errorf("%v", err)
+		}
+	})
+	part("a registration is sent before the scraper has it", func(w *transportWorld) {
+		w.accept(ports.AliasReply{Success: true})
+		sent := -1
+		if _, err := w.register(func(r *ports.Registration) { r.OnSent = func() { sent = len(w.requests) } }); err != nil || sent != 0 {
+			w.t.Errorf("sent when the scraper had %d, %v", sent, err)
+		}
+	})
+	part("a registration that finds no scraper is not sent", func(w *transportWorld) {
+		if _, err := w.register(func(r *ports.Registration) { r.OnSent = func() { w.t.Error("sent") } }); err == nil {
+			w.t.Error("registered")
 		}
 	})
 	part("a cancelled registration is silent", func(w *transportWorld) {
