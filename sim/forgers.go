@@ -96,11 +96,13 @@ const (
 )
 
 // forgedPut is a request to store a value with an invalid token.
-func forgedPut(to netip.AddrPort, value []byte) []byte { return put(to, value, make([]byte, 32)) }
+func forgedPut(to netip.AddrPort, value []byte) []byte {
+	return put(firstPut, to, value, make([]byte, 32))
+}
 
 // put is a request to store a value.
-func put(to netip.AddrPort, value, token []byte) []byte {
-	b := []byte{requestByte, flagToken | flagTarget | flagValue, 1, 2}
+func put(tid uint16, to netip.AddrPort, value, token []byte) []byte {
+	b := []byte{requestByte, flagToken | flagTarget | flagValue, byte(tid), byte(tid >> 8)}
 	b = compact.AppendAddr(b, to)
 	b = append(b, token...)
 	b = compact.AppendUint(b, commandImmutablePut)
@@ -128,25 +130,48 @@ func (a *attack) stored() (found int) {
 	return found
 }
 
-// maxHoard is the number of values that a hoarder stores: more than a node keeps, which is two generations of 32,768
-// (hyperdht lib/persistent.js).
-const maxHoard = 70_000
+const (
+	// mostValues is the number of immutable values that a node keeps at most: two generations of 32,768 (hyperdht lib/persistent.js).
+	mostValues = 2 * 32_768
+	// maxHoard is the number of values that the hoarders store, and hoarders their number: a node answers some hundred requests of each
+	// host in a second, and one alone would not fill it.
+	maxHoard = 80_000
+	hoarders = 8
+	// firstPut is the id of the first request to store a value. Those for tokens are counted up from 1.
+	firstPut = 1 << 12
+)
 
-// hoarder makes one node keep values, with valid tokens, until the node should be full.
-func (a *attack) hoarder(node *machine) {
-	m, w := a.w.settle("hoarder", open), a.w
+// hoard makes one node keep values, with valid tokens, until the node should be full.
+func (a *attack) hoard(node *machine) {
+	for i := range hoarders {
+		a.hoarder(i, node)
+	}
+}
+
+// hoarder stores the share of one host.
+func (a *attack) hoarder(number int, node *machine) {
+	m, w := a.w.settle(fmt.Sprintf("hoarder-%d", number), open), a.w
 	m.isAttacker = true
 	a.attackers = append(a.attackers, m)
 	to := netip.AddrPortFrom(node.host.Addr(), dhtPort)
 	var sock host.Socket
 	var token []byte
 	asked := uint16(0) // delayed answers come again, with old tokens
+	next, waiting := uint16(firstPut), map[uint16]bool{}
 	m.host.Do(func() {
 		sock = must(m.host.OpenSocket(netip.AddrPort{}))
 		sock.OnReceive(func(_ netip.AddrPort, b []byte) {
+			if len(b) < 4 || b[0] != responseByte {
+				return
+			}
+			tid := uint16(b[2]) | uint16(b[3])<<8
+			if b[1]&flagFailed == 0 && waiting[tid] { // some answers come twice
+				delete(waiting, tid)
+				a.taken++
+			}
 			// Skip the kind, the flags, the id of the request and the local address.
 			const head = 1 + 1 + 2 + 6
-			if len(b) < head+64 || b[0] != responseByte || b[1]&(flagID|flagToken) != flagID|flagToken || b[2] != byte(asked) || b[3] != byte(asked>>8) {
+			if len(b) < head+64 || b[1]&(flagID|flagToken) != flagID|flagToken || tid != asked {
 				return
 			}
 			token = append(token[:0], b[head+32:head+64]...)
@@ -158,7 +183,7 @@ func (a *attack) hoarder(node *machine) {
 		b = append(compact.AppendUint(b, commandImmutableGet), make([]byte, 32)...)
 		m.host.Do(func() { sock.Send(to, 0, b) })
 	})
-	pace := w.opts.For * 4 / 5 / (maxHoard / 100)
+	pace := w.opts.For * 4 / 5 / (maxHoard / 100) * hoarders
 	a.again(pace, func() {
 		if len(token) == 0 || a.hoarded >= maxHoard {
 			return
@@ -166,8 +191,9 @@ func (a *attack) hoarder(node *machine) {
 		m.host.Do(func() {
 			for range 100 {
 				a.hoarded++
-				b := put(to, fmt.Appendf(nil, "hoarded %d", a.hoarded), token)
-				sock.Send(to, 0, b)
+				sock.Send(to, 0, put(next, to, fmt.Appendf(nil, "hoarded %d", a.hoarded), token))
+				waiting[next] = true
+				next++
 			}
 		})
 	})

@@ -38,7 +38,7 @@ var hostileScenario = &Scenario{
 		a.sendGarbage(4 * time.Millisecond)
 		a.noise(2, time.Millisecond)
 		a.forger()
-		a.hoarder(w.nodes[1])
+		a.hoard(w.nodes[1])
 		a.replay()
 		victim := w.clients[w.opts.Clients-1]
 		victim.retired = true
@@ -57,7 +57,8 @@ var hostileScenario = &Scenario{
 		w.expect(s.app.Stats().Rejected[domain.ReasonUnauthorised] > 0, "the wrong secrets were not rejected")
 		w.expect(a.sent > int(w.opts.For/time.Millisecond), "only %d datagrams of garbage", a.sent)
 		values := holdsOf(w.nodes[1], "immutable values")
-		w.result.row("values hoarded", "%d kept of %d", values, a.hoarded)
+		w.result.row("values hoarded", "%d kept of %d", values, a.taken)
+		w.expect(a.taken > mostValues, "a node has taken %d values, too few to fill it", a.taken)
 		w.expect(values > maxHoard/4, "a node that was made to keep %d values has %d", maxHoard, values)
 		w.result.row("attacks", "%d handshakes by false scrapers stopped, %d wrong secrets, %d idle connections denied, %d datagrams of garbage",
 			a.blocked(), s.app.Stats().Rejected[domain.ReasonUnauthorised], total(s.app.Stats().ConnectionsDenied), a.sent)
@@ -112,7 +113,8 @@ type attack struct {
 	targets   []netip.AddrPort // their destinations
 	sent      int
 	garbage   int
-	hoarded   int
+	hoarded   int // values that were sent to one node
+	taken     int // those that it has confirmed
 	dials     []dial
 	thefts    int            // registrations of the thief that were answered
 	forged    []id.Target    // values that the forger sent
@@ -385,6 +387,7 @@ const (
 	requestByte, responseByte = 0x03, 0x13
 	flagID, flagToken         = 1, 2
 	flagInternal, flagCloser  = 4, 4
+	flagFailed                = 8
 	commandPing               = 0
 )
 
