@@ -34,6 +34,7 @@ var uplinkScenario = &Scenario{
 		busy, neighbour, alone := w.clients[0], w.clients[1], w.clients[2]
 
 		w.phase("a page of %d MiB comes up a way of %d KiB a second", longPage>>20, homeUplink>>10)
+		overrun := w.net.Stats().Dropped(simnet.DropQueue)
 		alone.source.long = longPage
 		least := time.Duration(longPage) * time.Second / homeUplink
 		for range 3 {
@@ -70,6 +71,8 @@ var uplinkScenario = &Scenario{
 
 		w.phase("the routers of another home have hardly any queue: what does not fit is lost, and sent again")
 		dropped := w.net.Stats().Dropped(simnet.DropQueue)
+		// A queue of a quarter of a second has room for what may be in flight: twice what the way carries in a round trip.
+		w.expect(dropped == overrun, "%d datagrams of long pages overrun the queue of a home", dropped-overrun)
 		alone.router.SetAccess(simnet.Link{Bandwidth: homeUplink, Queue: 6 << 10})
 		alone.source.long = longPage
 		took, err := w.scrapeNow(s, alone.alias)
