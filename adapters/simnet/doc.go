@@ -28,10 +28,10 @@
 //	lane 2   ─•──────•──│────•──────•─│─ │ ─────
 //
 // The result of a run depends on the number of lanes, which decides the order of events at one instant, but not on how many of
-// them run at the same time. Machines of one lane share a goroutine, those of different lanes do not: a turn may use its own
-// machine only, and what it has to say to the scenario or about others it defers with Host.Outside. Steps of the scenario
-// (AfterFunc) run while all lanes stand still, at their instant or, when they were planned for earlier in a turn, after the
-// stretch. Steps and stretches alternate, so that a delay of a millisecond on the internet makes lanes slow, and none makes them
+// them run at the same time. Machines of one lane share a goroutine, those of different lanes do not: a turn in another lane than
+// the first may use its own host only, by the methods of host.Host, Elapsed and Outside, and nothing of the Net, not even its
+// clock. What it has to say to the scenario or about others it defers with Host.Outside. Steps of the scenario (AfterFunc) run
+// while all lanes stand still, at their instant or, when a turn planned them for earlier, after the stretch. Steps and stretches alternate, so that a delay of a millisecond on the internet makes lanes slow, and none makes them
 // useless. Routers and all behind them are in the first lane; AddHostIn puts machines into others, which cannot leave the internet.
 //
 // # The path of a datagram

@@ -263,6 +263,5 @@ func (n *Net) advance(to host.Instant) {
 	n.steps.advance(to)
 }
 
-// Elapsed returns the time since the run began, as the lane of the host has it: within turns of other lanes than the first,
-// Net.Now may be ahead or behind.
+// Elapsed returns the time since the run began. Unlike Net.Now, it may be called in turns of all lanes.
 func (h *Host) Elapsed() time.Duration { return time.Duration(h.lane.now) }

@@ -59,7 +59,7 @@ func (p *Pool) Close() {
 }
 
 // Run calls do with 0 to n-1, on all processors, and returns when all calls have. If some panic, Run does with the value of
-// the first of them, in the order of i, after the others have ended.
+// the first of them, in the order of i, after the others have ended; to see its stack, run the net without a pool.
 func (p *Pool) Run(n int, do func(i int)) {
 	b := &batch{do: do, calls: int64(n)}
 	b.done.L = &b.lock
@@ -111,23 +111,20 @@ func (b *batch) work() {
 			return
 		}
 		b.call(i)
-		if b.ended.Add(1) == b.calls {
-			b.lock.Lock()
-			b.done.Broadcast()
-			b.lock.Unlock()
-		}
 	}
 }
 
-// call makes one call and keeps its panic.
+// call makes one call and keeps its panic. A call that ends its goroutine has ended, too.
 func (b *batch) call(i int64) {
 	defer func() {
-		if v := recover(); v != nil {
-			b.lock.Lock()
-			defer b.lock.Unlock()
-			if b.failure == nil || i < b.failure.call {
-				b.failure = &failure{i, v}
-			}
+		v := recover()
+		b.lock.Lock()
+		defer b.lock.Unlock()
+		if v != nil && (b.failure == nil || i < b.failure.call) {
+			b.failure = &failure{i, v}
+		}
+		if b.ended.Add(1) == b.calls {
+			b.done.Broadcast()
 		}
 	}()
 	b.do(int(i))

@@ -69,6 +69,24 @@ func TestPanicsComeTogether(t *testing.T) {
 	}
 }
 
+// A test that fails in a call ends the goroutine of that call, and Run returns all the same.
+func TestCallsMayEndTheirGoroutine(t *testing.T) {
+	ended := make(chan bool)
+	go func() {
+		pool := parallel.New()
+		defer pool.Close()
+		defer close(ended)
+		for range 10 {
+			pool.Run(4, func(i int) {
+				if i == 1 {
+					runtime.Goexit()
+				}
+			})
+		}
+	}()
+	<-ended
+}
+
 // The goroutines of a closed pool end.
 func TestCloseEndsGoroutines(t *testing.T) {
 	before := runtime.NumGoroutine()
