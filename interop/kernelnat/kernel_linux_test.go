@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -138,6 +139,28 @@ func (k *kernel) renumber(router string, from, to netip.Prefix) {
 	k.t.Helper()
 	k.ip(router, "addr del "+from.String()+" dev wan")
 	k.ip(router, "addr add "+to.String()+" dev wan")
+	// The kernel forgets what was masqueraded behind the former address later, in a work queue (Linux net/netfilter/nf_nat_masquerade.c).
+	slow := time.After(time.Minute)
+	for k.sessions(router) > 0 {
+		select {
+		case <-slow:
+			k.t.Fatalf("a minute after %s lost the address %v, its sessions are still there", router, from)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// sessions returns the number of sessions that a router tracks.
+func (k *kernel) sessions(router string) int {
+	k.t.Helper()
+	var text []byte
+	var failed error
+	err := netns.Do(k.ns(router), func() { text, failed = os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_count") })
+	n, malformed := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err = errors.Join(err, failed, malformed); err != nil {
+		k.t.Fatal(err)
+	}
+	return n
 }
 
 // open binds a UDP socket in a namespace and listens on it.
