@@ -116,16 +116,24 @@ func TestManyConnectionsOfAServerThatHangsUp(t *testing.T) {
 	}
 }
 
+// jspeerServer is a server of a JavaScript node.
+type jspeerServer struct {
+	On        int
+	PublicKey string
+}
+
+// holds starts a server on a JavaScript node that keeps its connections.
+func holds(p *jspeer.Peer, on *jspeer.Node) (s jspeerServer) {
+	p.Call("listen", jspeer.Args{"on": on.On, "mode": "hold"}, &s)
+	return s
+}
+
 // The end of a node ends its connections; that of a server leaves them, and only ends its announcement.
 func TestNodesAndServersEnd(t *testing.T) {
 	t.Parallel()
 	p, net := jspeer.Start(t), goTestnet(t)
 	theirs, ours := jspeer.StartNode(p, net.dht(nil)), startNode(t, net, hyperdht.Config{})
-	var server struct {
-		On        int
-		PublicKey string
-	}
-	p.Call("listen", jspeer.Args{"on": theirs.On, "mode": "hold"}, &server)
+	server := holds(p, theirs)
 	us, incoming := ours.serve(hyperdht.ListenOptions{Keys: keys(t, "ends")})
 	dial := func() (*goNode, *wire, jspeerConnection) {
 		n := startNode(t, net, hyperdht.Config{})

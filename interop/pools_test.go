@@ -15,11 +15,7 @@ func TestPoolsOfBothDialAKeyOnce(t *testing.T) {
 	t.Parallel()
 	p, net := jspeer.Start(t), goTestnet(t)
 	theirs, ours := jspeer.StartNode(p, net.dht(nil)), startNode(t, net, hyperdht.Config{})
-	var server struct {
-		On        int
-		PublicKey string
-	}
-	p.Call("listen", jspeer.Args{"on": theirs.On, "mode": "hold"}, &server)
+	server := holds(p, theirs)
 	us, incoming := ours.serve(hyperdht.ListenOptions{Keys: keys(t, "pooled")})
 
 	dialler := startNode(t, net, hyperdht.Config{})

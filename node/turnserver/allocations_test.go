@@ -30,7 +30,7 @@ func (d *desk) allocate(client net.Addr) { d.created(client, d.local, "", "a", "
 // ask has a client ask for a permission or a channel, by the method of its request.
 func (d *desk) ask(client net.Addr, method int, peer string) bool {
 	at := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(peer))
-	r := &turn.RequestAttributes{Username: "nobody", SrcAddr: client}
+	r := &turn.RequestAttributes{Username: "stranger", SrcAddr: client}
 	if method == channelBind {
 		r.Method = channelBind
 	}
