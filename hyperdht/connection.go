@@ -26,6 +26,7 @@ type Connection struct {
 	carrier
 	trust
 	delivery
+	stalls stalls
 	outbox
 	keepAlive keepAlive
 	handlers  handlers
@@ -103,6 +104,12 @@ func (c *Connection) Unsent() int {
 		return 0
 	}
 	return c.raw.SendMemory()
+}
+
+// Idle reports whether nothing is under way: the other side has acknowledged all that was sent, and no message of it has arrived in part.
+// A message whose packets are not full, with pauses between them, does not count: more of it does not seem to come.
+func (c *Connection) Idle() bool {
+	return c.usable() && c.raw.Idle() && (!c.sec.Receiving() || c.stalls.count(c.p.host.Now()) > 0)
 }
 
 // ConnectionStats are measurements of a connection.
@@ -196,6 +203,7 @@ func (c *Connection) Pause() {
 // Resume undoes Pause.
 func (c *Connection) Resume() {
 	c.paused = false
+	c.stalls.excuse()
 	if c.usable() && !c.undelivered {
 		c.raw.Resume()
 	}
@@ -304,7 +312,11 @@ func (c *Connection) receive(chunk []byte) {
 	if c.onTraffic != nil {
 		c.onTraffic()
 	}
+	c.stalls.resume(c.p.host.Now())
 	err := c.sec.Receive(chunk, c.deliver)
+	if err == nil && !c.stalls.pause(c.p.host.Now(), chunk, c.sec.Receiving()) {
+		err = ErrUnendedMessage
+	}
 	if err != nil && !c.closed {
 		c.p.stats.ConnectionsBroken++
 		if err == secret.ErrTooLong {
@@ -350,6 +362,7 @@ func (c *Connection) deliver(msg []byte) {
 	if c.closed {
 		return
 	}
+	c.stalls.over()
 	if !c.open {
 		c.opened()
 	}

@@ -384,3 +384,77 @@ func TestHandlerOfTheManagerRunsBeforeThatOfTheApplication(t *testing.T) {
 		t.Errorf("%q, want %q", order, want)
 	}
 }
+
+// A connection is idle while everything that was sent is acknowledged, and no message is half received.
+func TestIdle(t *testing.T) {
+	w := newTalk(t, nil)
+	idle := func(a *actor, c *hyperdht.Connection) (idle bool) {
+		a.host.Do(func() { idle = c.Idle() })
+		return idle
+	}
+	want := func(when string, dialler, answerer bool) {
+		t.Helper()
+		if d, a := idle(w.dialler, w.dialled), idle(w.answerer, w.accepted); d != dialler || a != answerer {
+			t.Errorf("%s: the dialler is idle: %v, the answerer: %v", when, d, a)
+		}
+	}
+	w.connect()
+	if idle(w.dialler, w.dialled) {
+		t.Error("idle while it connects")
+	}
+	w.send("hello")
+	w.dialler.host.Do(func() { w.dialled.SetKeepAlive(0) }) // which would come between the pieces
+	want("after a message", true, true)
+	w.dialler.host.Do(func() { w.dialled.Send([]byte("sent")) })
+	want("while a message is under way", false, true)
+	w.run(time.Second)
+	want("after it has arrived", true, true)
+
+	var frame []byte
+	w.dialler.host.Do(func() { frame = w.dialled.Frame([]byte("two pieces")) })
+	w.dialler.host.Do(func() { w.dialled.WriteRaw(frame[:7]) })
+	w.run(400 * time.Millisecond)
+	want("with half of a message", true, false)
+	w.run(200 * time.Millisecond)
+	want("with half of a message, and no more to come", true, true)
+	w.dialler.host.Do(func() { w.dialled.WriteRaw(frame[7:]) })
+	w.run(time.Second)
+	want("with the rest of it", true, true)
+
+	long := make([]byte, 3000)
+	w.dialler.host.Do(func() { frame = w.dialled.Frame(long) })
+	w.dialler.host.Do(func() { w.dialled.WriteRaw(frame[:1100]) })
+	w.run(3 * time.Second)
+	want("with a full packet of a message", true, false)
+	w.dialler.host.Do(func() { w.dialled.WriteRaw(frame[1100:]) })
+	w.run(time.Second)
+	want("with the rest of it", true, true)
+
+	w.at(w.accepted.Pause)
+	w.send("waits for the reader")
+	want("during a pause", true, false)
+	w.at(w.accepted.Resume)
+	w.run(time.Second)
+	want("after the pause", true, true)
+
+	lost := 0
+	w.net.SetFilter(func(d simnet.Datagram) bool {
+		if d.From.Addr() == w.dialler.host.Addr() && d.To.Addr() == w.answerer.host.Addr() && len(d.Payload) > 1000 {
+			lost++
+			return lost != 1
+		}
+		return true
+	})
+	w.dialler.host.Do(func() {
+		w.dialled.Send(make([]byte, 800))
+		w.dialled.Send(make([]byte, 900))
+	})
+	w.run(2*hop + time.Millisecond)
+	want("behind a gap", false, false)
+	w.net.SetFilter(nil)
+	w.run(5 * time.Second)
+	want("after the gap", true, true)
+	w.dialler.host.Do(func() { w.dialled.Destroy(nil) })
+	w.run(time.Second)
+	want("after the end", false, false)
+}

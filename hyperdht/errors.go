@@ -46,6 +46,7 @@ var (
 	ErrNoIPv4               = fmt.Errorf("%w; this machine has no IPv4 address but loopback, and HyperDHT needs one", ErrNoDHTNode)
 	ErrNoKnownAddr          = fmt.Errorf("%w; the known address of the peer does not answer either", ErrNoDHTNode)
 	ErrPunchesElsewhere     = fmt.Errorf("%w: this node is busy with another random punch", ErrHolepunchAborted)
+	ErrUnendedMessage       = errors.New("a message does not end: its length was changed on the way")
 	ErrUnopened             = errors.New("no packet from the peer after the handshake") // of a connection that came in, or was made over a relay
 	ErrCrowdedOut           = errors.New("dropped in favour of other callers")          // of a connection that came in
 	ErrNoRelay              = errors.New("NO_RELAY: neither side names a blind relay, and no other path may be taken")

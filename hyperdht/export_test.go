@@ -5,6 +5,15 @@ import "net/netip"
 // WriteRaw sends bytes on the stream below the encryption, as a peer that keeps to no protocol may.
 func (c *Connection) WriteRaw(b []byte) { c.raw.Write(b) }
 
+// Frame encrypts a message, to be written raw.
+func (c *Connection) Frame(msg []byte) []byte {
+	frame, err := c.sec.Append(nil, msg)
+	if err != nil {
+		panic(err)
+	}
+	return frame
+}
+
 // CallersThrough returns how many callers of the server count for a relay.
 func (s *Server) CallersThrough(relay netip.Addr) (n int) {
 	for _, h := range s.incoming {

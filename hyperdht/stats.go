@@ -30,7 +30,7 @@ type PeeringStats struct {
 	MappingsChanged   uint64    // times that a relay saw a server of this node at another address than before
 	ConnectionsOpened uint64    // that found a path
 	ConnectionsClosed uint64    // of them
-	ConnectionsBroken uint64    // closed after a decryption error
+	ConnectionsBroken uint64    // closed after a decryption error, or within a message that did not end
 	UnprovenTooLong   uint64    // of them, because of a message that is too long for an unproven peer
 	WrongTransitions  uint64    // state transitions that no table lists: a bug of this package
 	Pool              PoolStats // sockets for hole punching

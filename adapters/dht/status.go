@@ -109,7 +109,7 @@ func countersOf(s hyperdht.Status) []ports.Counter {
 		{Name: "dht_dropped_datagrams", Help: "Datagrams dropped.", Value: s.RPC.Dropped.Unusable + s.RPC.Dropped.Malformed + s.RPC.Dropped.Unexpected + s.RPC.Dropped.Busy + s.RPC.Dropped.Limited},
 		{Name: "connections_opened", Help: "Encrypted connections that found a path.", Value: s.Peering.ConnectionsOpened},
 		{Name: "connections_closed", Help: "Encrypted connections closed.", Value: s.Peering.ConnectionsClosed},
-		{Name: "connections_broken", Help: "Encrypted connections closed after data that could not be decrypted or exceeded a limit.", Value: s.Peering.ConnectionsBroken},
+		{Name: "connections_broken", Help: "Encrypted connections closed after data that could not be decrypted, did not end or exceeded a limit.", Value: s.Peering.ConnectionsBroken},
 		{Name: "handshake_answers_withheld", Help: "Answers to handshakes and punch rounds not sent, because they exceeded three times the caller's bytes.", Value: p.AnswersWithheld},
 		unproven("message", p.UnprovenTooLong), unproven("memory", s.Streams.OverLimit), unproven("total", s.Streams.Shed),
 		{Name: "handshakes_blocked", Help: "Handshakes refused by a server's firewall.", Value: s.Peering.HandshakesBlocked},

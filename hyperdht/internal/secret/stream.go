@@ -106,6 +106,9 @@ func (s *Stream) LimitReceive(n int) { s.limit = min(n, MaxMessage) }
 // Held returns the memory of the frame that is being received, in bytes.
 func (s *Stream) Held() int { return len(s.buf) }
 
+// Receiving reports whether a part of a message has arrived, and its rest has not.
+func (s *Stream) Receiving() bool { return s.have > 0 }
+
 // AppendHeader appends the header message, which must be the first thing that is sent.
 func (s *Stream) AppendHeader(dst []byte) []byte {
 	dst = appendLength(dst, idLen+nonceLen)

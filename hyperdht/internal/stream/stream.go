@@ -131,6 +131,11 @@ func (s *Stream) SendMessage(b []byte) bool { return s.machine.SendMessage(b) }
 // MaxMessage is the longest message that SendMessage takes.
 const MaxMessage = udx.MaxMessage
 
+// Idle reports whether the peer has acknowledged all that was written, and nothing that it has sent waits here for a pause or a gap to end.
+func (s *Stream) Idle() bool {
+	return s.machine.Acknowledged() == s.machine.Written() && s.machine.ReceiveMemory() == 0
+}
+
 // End ends the stream's own direction once everything written has left. The peer may go on; the stream
 // closes when both directions have ended.
 func (s *Stream) End() {
