@@ -81,6 +81,7 @@ func (s *anySession) answer(r *anyRequest, err error) {
 func (s *anySession) Ping(done func(error)) func() { return s.request(done).Cancel }
 func (s *anySession) Peer() domain.Peer            { return domain.Peer{Key: s.dial.Client, Path: s.path} }
 func (s *anySession) Answered() bool               { return s.open }
+func (s *anySession) Idle() bool                   { return len(s.requests)%8 == 7 }
 func (s *anySession) DirectSilence() time.Duration { return s.silence }
 func (s *anySession) Detour() domain.Detour        { return domain.Detour{} }
 func (s *anySession) Stats() domain.LinkStats      { return domain.LinkStats{} }

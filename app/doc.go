@@ -18,7 +18,8 @@
 // registration (Nudge) ends and resets it, and a connection that lasted resets it. A registration also restarts a dial that the
 // client has not answered, and probes an open connection, or shortens the deadline of its channel to that of a probe; the
 // connection that follows a failed probe has the shorter deadline, too. A move of the scraper's machine does the same for all
-// sessions, and restarts the connect timeout of a dial that goes on.
+// sessions, and restarts the connect timeout of a dial that goes on. A scrape that times out without the beginning of an answer probes,
+// too, but a failed probe then ends the connection only if nothing is under way on it.
 //
 // An open session whose direct path is dead, so that a relay has taken over, dials a second connection after a while and switches
 // to it if it is direct; see pathSearch. It is open all the time.

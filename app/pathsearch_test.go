@@ -247,7 +247,10 @@ type handSession struct {
 	closed   int
 	released bool
 	asked    []func(error)
-	pong     host.Host            // nil: probes are not answered
+	heads    []func(domain.ScrapeHead) // of the scrapes asked for
+	pong     host.Host                 // nil: probes are not answered
+	pings    int
+	busy     bool                 // something is under way
 	heard    func() time.Duration // time since the last packet on the direct path; nil for always
 }
 
@@ -259,6 +262,7 @@ func (t *handTransport) DialMetrics(d ports.MetricsDial) ports.MetricsSession {
 
 func (s *handSession) Scrape(_ domain.ScrapeRequest, h ports.ScrapeHandlers) ports.Scrape {
 	s.asked = append(s.asked, func(err error) { portstest.Answer(h, "", err) })
+	s.heads = append(s.heads, h.OnHead)
 	return portstest.Nothing{}
 }
 func (s *handSession) DirectSilence() time.Duration {
@@ -271,11 +275,13 @@ func (s *handSession) Detour() domain.Detour   { return domain.Detour{} }
 func (s *handSession) Stats() domain.LinkStats { return domain.LinkStats{} }
 func (s *handSession) Version() string         { return "" }
 func (s *handSession) Ping(done func(error)) (cancel func()) {
+	s.pings++
 	if s.pong != nil {
 		s.pong.Post(func() { done(nil) })
 	}
 	return func() {}
 }
+func (s *handSession) Idle() bool        { return !s.busy }
 func (s *handSession) Answered() bool    { return s.answered }
 func (s *handSession) Peer() domain.Peer { return domain.Peer{Path: s.path} }
 func (s *handSession) Close(error)       { s.closed++ }

@@ -89,6 +89,7 @@ type sessionLink struct {
 
 	limit     *bound.Bucket // of registrations; nil where they are not supported
 	probing   bool
+	suspected bool // by a scrape: it ends by the probe only while nothing is under way
 	stopProbe func()
 	hurried   bool // see hurry
 }
@@ -154,8 +155,10 @@ func (s *Session) news(dial func()) {
 		dial()
 	case s.state == domain.SessionConnecting && s.stale(s.link):
 		s.redial()
-	case s.state == domain.SessionOpen && s.link.ready && !s.link.probing:
-		s.probe(s.link)
+	case s.state == domain.SessionOpen && s.link.ready:
+		if s.link.suspected = false; !s.link.probing {
+			s.probe(s.link)
+		}
 	case s.state == domain.SessionOpen && !s.link.ready && !s.link.hurried:
 		s.hurry(s.link)
 	}
@@ -186,6 +189,17 @@ func (s *Session) reconnectIfOlder(said host.Instant) {
 	}
 }
 
+// suspect probes a connection on which a scrape brought no answer. Its client may acknowledge everything and read nothing: an observer of
+// the path can lengthen a message, and clients of older versions and those of the JavaScript packages wait for the rest of it. A client that
+// is not reached at all is left to the keep-alive, and the answer to the probe may wait behind a large page.
+func (s *Session) suspect(link *sessionLink) {
+	if link.ready && !link.probing {
+		link.suspected = true
+		s.probe(link)
+	}
+}
+
+// probe drops a connection on which nothing answers within probeTimeout.
 func (s *Session) probe(link *sessionLink) {
 	link.probing = true
 	var timer host.Timer
@@ -196,8 +210,16 @@ func (s *Session) probe(link *sessionLink) {
 	})
 	timer = s.cfg.Host.AfterFunc(probeTimeout, func() {
 		cancel()
+		if link.probing = false; link.suspected && !link.conn.Idle() {
+			return
+		}
+		dead := &domain.TimeoutError{Waiting: "a sign of life", After: probeTimeout}
+		if link.suspected {
+			s.drop(link, dead)
+			return
+		}
 		s.doubt = true
-		s.drop(link, &domain.TimeoutError{Waiting: "a sign of life", After: probeTimeout})
+		s.drop(link, dead)
 		s.Nudge()
 	})
 	link.stopProbe = func() {

@@ -95,6 +95,7 @@ func (silentSession) Scrape(domain.ScrapeRequest, ports.ScrapeHandlers) ports.Sc
 	return portstest.Nothing{}
 }
 func (silentSession) Ping(func(error)) func()      { return func() {} }
+func (silentSession) Idle() bool                   { return false }
 func (silentSession) Peer() domain.Peer            { return domain.Peer{} }
 func (silentSession) Answered() bool               { return false }
 func (silentSession) DirectSilence() time.Duration { return 0 }

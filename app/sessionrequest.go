@@ -45,6 +45,9 @@ func (s *Session) Scrape(what domain.ScrapeRequest, h ports.ScrapeHandlers) port
 	}
 	r.timer = s.cfg.Host.AfterFunc(what.Within, func() {
 		r.settle(&domain.TimeoutError{Waiting: s.waitsFor(), After: what.Within})
+		if r.link != nil && r.link == s.link && !r.headed {
+			s.suspect(r.link)
+		}
 	})
 	s.pending = append(s.pending, r)
 	switch {

@@ -77,6 +77,8 @@ type MetricsSession interface {
 	// Ping checks whether the client still answers, without a collection: it calls the method "ping" on the metrics channel,
 	// which the JavaScript packages do not have, and any answer to it, UNKNOWN_METHOD included, is nil.
 	Ping(done func(error)) (cancel func())
+	// Idle reports whether nothing is under way: the client has acknowledged all that was sent, and no message of it is arriving.
+	Idle() bool
 	// Peer is the client, with the current address and path; OnOpen reports the first.
 	Peer() domain.Peer
 	// Answered reports whether the client has answered the dial, which may be long before the connection is open.

@@ -52,6 +52,7 @@ func (c *fakeConn) RemotePublicKey() id.PublicKey   { return c.key }
 func (c *fakeConn) RemoteAddr() netip.AddrPort      { return c.addr }
 func (c *fakeConn) Path() hyperdht.Path             { return c.path }
 func (c *fakeConn) Trust()                          { c.trusted = true }
+func (c *fakeConn) Idle() bool                      { return c.unsent == 0 }
 func (c *fakeConn) Unsent() int                     { return c.unsent }
 
 var (

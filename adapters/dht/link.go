@@ -39,6 +39,8 @@ type conn interface {
 	Detour() hyperdht.Detour
 	// Stats returns measurements of the packets.
 	Stats() hyperdht.ConnectionStats
+	// Idle reports whether the peer has acknowledged everything, and no message of it is arriving.
+	Idle() bool
 	// Unsent returns the memory of sent data that the peer has not acknowledged, in bytes.
 	Unsent() int
 }

@@ -139,6 +139,9 @@ func (s *session) Answered() bool {
 // Detour implements ports.MetricsSession.
 func (s *session) Detour() domain.Detour { return detourFrom(s.link.conn.Detour()) }
 
+// Idle implements ports.MetricsSession.
+func (s *session) Idle() bool { return s.link.conn.Idle() }
+
 // Stats implements ports.MetricsSession.
 func (s *session) Stats() domain.LinkStats {
 	c := s.link.conn.Stats()

@@ -203,6 +203,9 @@ func (s *waitingSession) Ping(done func(error)) (cancel func()) {
 	return func() { canceled = true }
 }
 
+// Idle implements ports.MetricsSession.
+func (s *waitingSession) Idle() bool { return s.session != nil && s.session.Idle() }
+
 // Peer implements ports.MetricsSession.
 func (s *waitingSession) Peer() domain.Peer {
 	if s.session == nil {

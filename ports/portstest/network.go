@@ -701,6 +701,9 @@ func (s *session) Ping(done func(error)) (cancel func()) {
 	return func() { over = true }
 }
 
+// Idle implements ports.MetricsSession. A frozen client acknowledges nothing, and data takes no time here.
+func (s *session) Idle() bool { return s.link != nil && !s.closed && !s.link.frozen }
+
 func (s *session) Release() {
 	if l := s.link; l != nil && !l.closed && !l.frozen && l.metrics.OnReleased != nil {
 		l.metrics.OnReleased()

@@ -294,8 +294,10 @@ func TestTransport(t *testing.T, bench func(t *testing.T) TransportBench) {
 		})
 		w.until("an answer", func() bool { return answers > 0 })
 		w.b.Settle()
-		if answers != 1 || len(w.asked) != 0 {
-			w.t.Errorf("%d answers, %d collections", answers, len(w.asked))
+		idle := false
+		w.scraper.do(func() { idle = d.Idle() })
+		if answers != 1 || len(w.asked) != 0 || !idle {
+			w.t.Errorf("%d answers, %d collections, idle: %v", answers, len(w.asked), idle)
 		}
 	})
 	part("a caller that is not admitted gets no connection", func(w *transportWorld) {
