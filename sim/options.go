@@ -160,7 +160,7 @@ type Least struct {
 
 var scenarios = []*Scenario{
 	firstScrapeScenario, registrationScenario, scraperGroupScenario, groupChaosScenario, rotationScenario, identitiesScenario, expiryScenario, clockSetScenario, natMatrixScenario, natMixScenario, onePortScenario, turnScenario, moveScenario, roamScenario, recoveryScenario, guessesScenario, carriersScenario, driftScenario, dnsScenario, stunScenario, pairScenario, reserveScenario, newPathScenario, uplinkScenario, trafficScenario, hangupsScenario, breakOffsScenario, siteScenario, sliceScenario, restartScenario, powercutScenario, copiesScenario, diskScenario, flashcrowdScenario, sleepersScenario,
-	churnScenario, outageScenario, outagesScenario, partitionScenario, clocksScenario, eldersScenario, hostileScenario, byzantineScenario, hoardScenario, floodScenario, fleetScenario, chaosScenario, onePortChaosScenario, lookupsScenario, publicLookupsScenario, growthScenario, swarmScenario, swarmsScenario, poolsScenario,
+	churnScenario, outageScenario, outagesScenario, partitionScenario, clocksScenario, eldersScenario, hostileScenario, lengthsScenario, byzantineScenario, hoardScenario, floodScenario, fleetScenario, chaosScenario, onePortChaosScenario, lookupsScenario, publicLookupsScenario, growthScenario, swarmScenario, swarmsScenario, poolsScenario,
 }
 
 // Scenarios returns all scenarios, in reading order.
