@@ -25,6 +25,9 @@ func ParseURI(text string) (u URI, err error) {
 	if len(text) > maxURI {
 		return u, errURI
 	}
+	if i := strings.IndexByte(text, ']'); i >= 0 && i+1 < len(text) && !strings.ContainsRune(":?#", rune(text[i+1])) {
+		return u, errURI // stun.ParseURI would not end: it finds no port, however often it adds one
+	}
 	parsed, err := stun.ParseURI(text)
 	if err != nil || parsed.Host == "" || parsed.Port < 1 || parsed.Port > 65535 || strings.ContainsAny(parsed.Host, " /@\\") {
 		return u, errURI
