@@ -45,6 +45,7 @@ func (w *workspace) call() *Call {
 		return new(Call)
 	}
 	c := w.spare[last]
+	w.spare[last] = nil // it may outlive the query, and then refers to its node
 	w.spare = w.spare[:last]
 	return c
 }

@@ -71,6 +71,14 @@ func TestSpareMemoryOfACallRefersToNothing(t *testing.T) {
 	}
 }
 
+func TestWorkspaceForgetsACallThatItHandsOut(t *testing.T) {
+	w := new(workspace)
+	w.reuse(new(Call))
+	if w.call(); w.spare[:1][0] != nil {
+		t.Error("it refers to a call of a query, and so to a node that may be gone")
+	}
+}
+
 // The memory of the candidates is that of another query by then.
 func TestAnswersAfterTheEndOfAQueryAreStillThoseOfNodes(t *testing.T) {
 	l := newLab(t, Config{})
