@@ -26,7 +26,7 @@ type Connection struct {
 	carrier
 	trust
 	delivery
-	stalls stalls
+	hidden hiddenFrames
 	outbox
 	keepAlive keepAlive
 	handlers  handlers
@@ -107,9 +107,9 @@ func (c *Connection) Unsent() int {
 }
 
 // Idle reports whether nothing is under way: the other side has acknowledged all that was sent, and no message of it has arrived in part.
-// A message whose packets are not full, with pauses between them, does not count: more of it does not seem to come.
+// A message that seems to have other ones in it does not count: its rest does not come.
 func (c *Connection) Idle() bool {
-	return c.usable() && c.raw.Idle() && (!c.sec.Receiving() || c.stalls.count(c.p.host.Now()) > 0)
+	return c.usable() && c.raw.Idle() && (!c.sec.Receiving() || c.hidden.seen())
 }
 
 // ConnectionStats are measurements of a connection.
@@ -203,7 +203,6 @@ func (c *Connection) Pause() {
 // Resume undoes Pause.
 func (c *Connection) Resume() {
 	c.paused = false
-	c.stalls.excuse()
 	if c.usable() && !c.undelivered {
 		c.raw.Resume()
 	}
@@ -312,9 +311,9 @@ func (c *Connection) receive(chunk []byte) {
 	if c.onTraffic != nil {
 		c.onTraffic()
 	}
-	c.stalls.resume(c.p.host.Now())
+	c.hidden.begin(c.sec.Receiving())
 	err := c.sec.Receive(chunk, c.deliver)
-	if err == nil && !c.stalls.pause(c.p.host.Now(), chunk, c.sec.Receiving()) {
+	if !c.hidden.end(chunk) {
 		err = ErrUnendedMessage
 	}
 	if err != nil && !c.closed {
@@ -362,7 +361,7 @@ func (c *Connection) deliver(msg []byte) {
 	if c.closed {
 		return
 	}
-	c.stalls.over()
+	c.hidden.over()
 	if !c.open {
 		c.opened()
 	}

@@ -412,12 +412,10 @@ func TestIdle(t *testing.T) {
 
 	var frame []byte
 	w.dialler.host.Do(func() { frame = w.dialled.Frame([]byte("two pieces")) })
-	w.dialler.host.Do(func() { w.dialled.WriteRaw(frame[:7]) })
-	w.run(400 * time.Millisecond)
-	want("with half of a message", true, false)
-	w.run(200 * time.Millisecond)
-	want("with half of a message, and no more to come", true, true)
-	w.dialler.host.Do(func() { w.dialled.WriteRaw(frame[7:]) })
+	w.dialler.host.Do(func() { w.dialled.WriteRaw(frame[:2]) })
+	w.run(3 * time.Second)
+	want("with a part of a message", true, false)
+	w.dialler.host.Do(func() { w.dialled.WriteRaw(frame[2:]) })
 	w.run(time.Second)
 	want("with the rest of it", true, true)
 

@@ -14,6 +14,16 @@ func (c *Connection) Frame(msg []byte) []byte {
 	return frame
 }
 
+// PreviewFrame is the frame of a message that Frame would return.
+func (c *Connection) PreviewFrame(msg []byte) []byte {
+	sec := *c.sec
+	frame, err := sec.Append(nil, msg)
+	if err != nil {
+		panic(err)
+	}
+	return frame
+}
+
 // CallersThrough returns how many callers of the server count for a relay.
 func (s *Server) CallersThrough(relay netip.Addr) (n int) {
 	for _, h := range s.incoming {

@@ -83,11 +83,9 @@ const (
 	// The transport takes 13 s from the first unanswered packet; this limit is 15 s from the last one received, whatever is
 	// under way.
 	silentIntervals = 3
-	// A stall is a pause of stallPause behind a packet with less than stallPacket bytes, in the middle of a message: less than in any
-	// packet but the last of a message, at the smallest MTU of a path. A connection ends at the lastStall-th within a message.
-	stallPause  = 500 * time.Millisecond
-	stallPacket = 500
-	lastStall   = 2
+	// lastHidden is the number of packets in the middle of a message with which a supposed frame ends, until the connection does. One is chance
+	// in one of a thousand messages of 16 MiB, two in one of two million.
+	lastHidden = 2
 	// handshakesPerTurn is the number of handshakes that are read before other work has its turn, and handshakesPause the time until
 	// further ones: together above handshakePace.
 	handshakesPerTurn = 4

@@ -109,6 +109,18 @@ func (s *Stream) Held() int { return len(s.buf) }
 // Receiving reports whether a part of a message has arrived, and its rest has not.
 func (s *Stream) Receiving() bool { return s.have > 0 }
 
+// FrameSize returns the size of the frame that begins with b, of which there may be more or less; 0 if none begins so.
+func FrameSize(b []byte) int {
+	if len(b) < lengthLen {
+		return 0
+	}
+	n := bodyLen([lengthLen]byte(b))
+	if n < tagLen+macLen {
+		return 0
+	}
+	return lengthLen + n
+}
+
 // AppendHeader appends the header message, which must be the first thing that is sent.
 func (s *Stream) AppendHeader(dst []byte) []byte {
 	dst = appendLength(dst, idLen+nonceLen)
@@ -195,8 +207,10 @@ func (s *Stream) Close() {
 	}
 }
 
-func (s *Stream) bodyLen() int {
-	return int(s.length[0]) | int(s.length[1])<<8 | int(s.length[2])<<16
+func (s *Stream) bodyLen() int { return bodyLen(s.length) }
+
+func bodyLen(length [lengthLen]byte) int {
+	return int(length[0]) | int(length[1])<<8 | int(length[2])<<16
 }
 
 // checkLength refuses a frame by its length, before anything of it is kept.
