@@ -299,7 +299,8 @@ func TestMessageThatLooksLikeAFrame(t *testing.T) {
 			msg[at+i-4] = frame[at+i] ^ want // the message begins behind its length and its tag
 		}
 		frame = w.frame(msg)
-		w.write(append(rest, frame[:at]...))
+		w.write(append(rest, frame[:at-50]...))
+		w.write(frame[at-50 : at]) // a short packet, behind which a frame may begin
 		w.write(frame[at : at+100])
 		rest = frame[at+100:]
 	}
