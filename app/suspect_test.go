@@ -20,8 +20,10 @@ func TestScrapeThatTimesOutProbesItsConnection(t *testing.T) {
 		pings  int
 		dials  int
 		news   bool // of the client, so that it is dialled at once
+		closed bool // the metrics channel
 	}{
 		{name: "no answer", pings: 1, dials: 2},
+		{name: "no metrics channel yet", closed: true, pings: 0, dials: 1},
 		{name: "an answer", set: func(w *world, _ *app.Session, c *handSession) { c.pong = w.loop }, pings: 2, dials: 1},
 		{name: "something under way", set: func(_ *world, _ *app.Session, c *handSession) { c.busy = true }, pings: 1, dials: 1},
 		{name: "something under way at first", set: func(_ *world, _ *app.Session, c *handSession) { c.busy = true },
@@ -46,7 +48,11 @@ func TestScrapeThatTimesOutProbesItsConnection(t *testing.T) {
 			}
 			w.loop.Turn(s.Start)
 			c := net.all[0]
-			w.loop.Turn(func() { c.open(domain.PathDirect); c.dial.OnReady() })
+			w.loop.Turn(func() {
+				if c.open(domain.PathDirect); !test.closed {
+					c.dial.OnReady()
+				}
+			})
 			var ended []error
 			w.loop.Turn(func() {
 				for range 2 {
