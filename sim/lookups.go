@@ -59,8 +59,13 @@ var publicLookupsScenario = &Scenario{
 		w.phase("%d lookups", lookupsEach*len(keys))
 		stats := w.lookUpBut(last, keys, lookupsEach*len(keys), w.opts.For)
 		stats.report(w)
-		p99 := quantile(stats.first, 0.99)
-		w.expect(p99 < publicLookup, "one of a hundred lookups takes %v to its first record, %v is the bound", p99, publicLookup)
+		slow, all := 0, len(stats.first)
+		for _, took := range stats.first {
+			if took >= publicLookup {
+				slow++
+			}
+		}
+		w.expect(slow <= max(1, (all-1)/100), "%d of %d lookups take %v or more to their first record: one of a hundred may, or a single one of fewer", slow, all, publicLookup)
 	},
 }
 
