@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -95,6 +96,16 @@ func TestClientsThatAreScrapedOrRegisterAreDialledFirst(t *testing.T) {
 	w.loop.Advance(5 * time.Second)
 	if i := slices.Index(d.dialled, scraped); i != 65 {
 		t.Errorf("the one that is scraped is dialled as number %d, want 65", i)
+	}
+}
+
+func TestScrapeMayTimeOutBeforeItsClientIsDialled(t *testing.T) {
+	w, d := restarted(t)
+	var got error
+	w.loop.Turn(func() { w.scraper.Scrape("client-199", time.Second, func(_ []byte, err error) { got = err }) })
+	w.loop.Advance(2 * time.Second)
+	if !errors.Is(got, domain.ErrTimeout) || len(d.dialled) != 64 {
+		t.Errorf("%v, %d are dialled", got, len(d.dialled))
 	}
 }
 
