@@ -212,16 +212,20 @@ func TestCallsWaitForTheFirstUplinkWithoutUDP(t *testing.T) {
 		}
 		canceled = true
 	}})
+	own := r.transport.DialMetrics(ports.MetricsDial{Keys: key(2), Client: key(1).Public, OnOpen: func(domain.Peer) {}, OnReady: func() {}, OnClose: func(error) {}})
 	r.transport.RegisterAlias(ports.Registration{Scraper: key(9).Public, Dial: key(3)}, func(bool, error) { registered = true })
 	r.transport.LeaveAlias(ports.Registration{Scraper: key(9).Public, Dial: key(3)}, func(error) { t.Error("a cancelled goodbye has ended") })()
 	r.loop.Advance(time.Minute)
-	if dialled || registered || !canceled || r.net.Dials != 0 {
-		t.Fatalf("dialled %t, registered %t, scrape ended %t, %d dials", dialled, registered, canceled, r.net.Dials)
+	if dialled || registered || !canceled || r.net.Dials != 0 || own.Idle() {
+		t.Fatalf("dialled %t, registered %t, scrape ended %t, %d dials, idle %t", dialled, registered, canceled, r.net.Dials, own.Idle())
 	}
 	r.relay()
 	r.loop.Advance(time.Second)
-	if !dialled || !registered {
-		t.Errorf("dialled %t, registered %t", dialled, registered)
+	if !dialled || !registered || !own.Idle() {
+		t.Errorf("dialled %t, registered %t, idle %t", dialled, registered, own.Idle())
+	}
+	if own.Ping(func(error) {}); own.Idle() {
+		t.Error("idle with a ping under way")
 	}
 	r.dial()
 }

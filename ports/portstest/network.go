@@ -478,6 +478,7 @@ type session struct {
 	closed  bool
 	stop    func()
 	waiting []*request
+	pings   int // under way
 }
 
 // request is a scrape: its handlers are the dialling end's, served is the serving end's.
@@ -691,7 +692,9 @@ func (s *session) Version() string {
 
 func (s *session) Ping(done func(error)) (cancel func()) {
 	over := false
+	s.pings++
 	s.net.loop.AfterFunc(2*Latency, func() {
+		s.pings--
 		if over || s.closed || !s.ready || s.link.frozen {
 			return
 		}
@@ -701,8 +704,8 @@ func (s *session) Ping(done func(error)) (cancel func()) {
 	return func() { over = true }
 }
 
-// Idle implements ports.MetricsSession. A frozen client acknowledges nothing, and data takes no time here.
-func (s *session) Idle() bool { return s.link != nil && !s.closed && !s.link.frozen }
+// Idle implements ports.MetricsSession. A frozen client acknowledges nothing, and of data, pings alone take time here.
+func (s *session) Idle() bool { return s.link != nil && !s.closed && !s.link.frozen && s.pings == 0 }
 
 func (s *session) Release() {
 	if l := s.link; l != nil && !l.closed && !l.frozen && l.metrics.OnReleased != nil {

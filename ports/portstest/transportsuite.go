@@ -291,6 +291,9 @@ func TestTransport(t *testing.T, bench func(t *testing.T) TransportBench) {
 			cancel := d.Ping(func(error) { w.t.Error("a cancelled ping is answered") })
 			cancel()
 			cancel()
+			if d.Idle() {
+				w.t.Error("idle while pings are under way")
+			}
 		})
 		w.until("an answer", func() bool { return answers > 0 })
 		w.b.Settle()
