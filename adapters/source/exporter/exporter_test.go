@@ -269,10 +269,12 @@ func TestHTTPSExportersAreReachedAndVerified(t *testing.T) {
 func FuzzParseTarget(f *testing.F) {
 	f.Add("https://user:word@localhost:9100/metrics?x=1")
 	f.Add("unix:///run/exporter.sock:/metrics")
+	parsing := cost.Parsing
+	parsing.BytesPerByte *= 2 // url.Parse quotes what is wrong, four characters for a byte, in a buffer that grows
 	f.Fuzz(func(t *testing.T, text string) {
 		var target exporter.Target
 		var err error
-		cost.Parsing.Check(t, len(text), func() { target, err = exporter.ParseTarget(text) })
+		parsing.Check(t, len(text), func() { target, err = exporter.ParseTarget(text) })
 		if err == nil && target.URL == nil {
 			t.Errorf("%q is read as %+v", text, target)
 		}
