@@ -144,6 +144,33 @@ func TestCheckerNoticesEachBrokenRule(t *testing.T) {
 			broken.Peering.ConnectionsBroken = 1
 			w.check.readable(c.machine, broken)
 		}},
+		{"a stream that breaks long after a start of its server", "readable", func(w *World, s *scraper, c *client) {
+			s.restart()
+			w.run(auditEvery + repeatedFor + time.Second)
+			var broken hyperdht.Status
+			broken.Peering.ConnectionsBroken = 1
+			w.check.readable(c.machine, broken)
+		}},
+		{"two streams that break after a start of their server", "readable", func(w *World, s *scraper, c *client) {
+			s.restart()
+			w.run(time.Second)
+			var broken hyperdht.Status
+			broken.Peering.ConnectionsBroken = 2
+			w.check.readable(c.machine, broken)
+		}},
+		{"an open stream that breaks after a start of its server", "readable", func(w *World, s *scraper, c *client) {
+			s.restart()
+			w.run(time.Second)
+			var broken hyperdht.Status
+			broken.Peering.ConnectionsBroken, broken.Peering.BrokenOpen = 1, 1
+			w.check.readable(c.machine, broken)
+		}},
+		{"an open stream that breaks while faults are drawn", "readable", func(w *World, s *scraper, c *client) {
+			w.result.faulty = true
+			var broken hyperdht.Status
+			broken.Peering.ConnectionsBroken, broken.Peering.BrokenOpen = 1, 1
+			w.check.readable(c.machine, broken)
+		}},
 		{"a session that outlives its deadline", "deadlines", func(w *World, s *scraper, c *client) {
 			w.check.timely(s.machine, func(_ time.Duration, tell func(string)) { tell("session: in a state for too long") })
 		}},

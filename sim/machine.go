@@ -27,7 +27,7 @@ type machine struct {
 	isRelay    bool
 	isAttacker bool           // runs an attacker's program
 	spare      int            // connections in progress beyond those of other machines
-	garbled    bool           // was reported to receive undecryptable data
+	streams    streamHealth   // for the rule readable
 	node       *hyperdht.Node // nil while the software is closed
 	reachable  bool           // others can reach it without help, as its node has found
 	stir       time.Duration  // time of the last change of its network
@@ -60,6 +60,7 @@ func (m *machine) restart() {
 		m.crash()
 	}
 	m.host = m.host.Restart()
+	m.streams.restarts = append(m.streams.restarts, m.w.net.Now())
 	m.boot()
 }
 

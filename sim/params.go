@@ -37,6 +37,8 @@ const (
 	lanes = 16
 	// auditEvery is the interval of audits of all machines, auditLargeEvery that of large worlds.
 	auditEvery, auditLargeEvery = 10 * time.Second, 2 * time.Minute
+	// repeatedFor bounds the time for which a dial repeats its first message: to a few nodes, four times a second apart each.
+	repeatedFor = 30 * time.Second
 	// formerAsked bounds the nodes that have left and that a node without bootstrap nodes asks within ten minutes: four at a
 	// time, each 3 to 5 minutes (hyperdht/internal/rpc/params.go, fewFormer and rejoinTicks).
 	formerAsked = 4 * 4
