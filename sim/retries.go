@@ -17,6 +17,7 @@ type tries struct {
 	notBefore time.Duration   // the next attempt, unless there was news
 	early     []time.Duration // attempts before that time, the last earlyBurst
 	nudged    time.Duration   // when there was news of the other side
+	doubted   bool            // since then, a connection gave no sign of life
 	opened    time.Duration   // when the connection opened; 0 for none
 	seen      time.Duration   // when the last one ended; 0 for none
 	at        []time.Duration // within retryWindow
@@ -208,8 +209,8 @@ func (ch *checker) dialFailed(m *machine, what string, err error, wait time.Dura
 	ch.failedTo(what, err, wait, most)
 	if now-t.nudged <= nudgeTakes {
 		t.failed, t.notBefore = 0, 0 // the news was wrong, and the dial is repeated at once
-		if late, ok := errors.AsType[*domain.TimeoutError](err); ok && late.Waiting == aSignOfLife {
-			t.nudged = now
+		if late, ok := errors.AsType[*domain.TimeoutError](err); ok && late.Waiting == aSignOfLife && !t.doubted {
+			t.nudged, t.doubted = now, true // once: the next one is not doubted again without news
 		}
 	}
 }
@@ -220,7 +221,7 @@ func (t *tries) seenWithin(now, within time.Duration) bool { return t.seen > 0 &
 // nudge handles news about a peer that is being dialled.
 func (ch *checker) nudge(what string) {
 	t, now := ch.triesOf(what), ch.w.net.Now()
-	t.failed, t.notBefore, t.nudged = 0, 0, now
+	t.failed, t.notBefore, t.nudged, t.doubted = 0, 0, now, false
 	t.renewed = append(t.renewed, now)
 }
 
