@@ -230,7 +230,7 @@ func (rg *registry) foreignKey(key domain.PublicKey, id domain.Identity) bool {
 // mayLeave reports whether a secret may send the goodbye of an alias, or of a set: only one that may register it.
 func (rg *registry) mayLeave(r domain.Register, id domain.Identity) bool {
 	if r.Alias != "" {
-		old, known := rg.current(r.Alias)
+		old, known := rg.entryOf(r.Alias, r.Key)
 		return rg.scraper.permits(id, r.Alias, old, known) == nil
 	}
 	set := rg.sets[r.Key]
@@ -238,11 +238,19 @@ func (rg *registry) mayLeave(r domain.Register, id domain.Identity) bool {
 		return true
 	}
 	for t := range set.targets.All() {
-		if e, known := rg.current(t.Alias); known && e.Key == r.Key && rg.scraper.permits(id, t.Alias, e, known) != nil {
+		if e, known := rg.entryOf(t.Alias, r.Key); known && e.Key == r.Key && rg.scraper.permits(id, t.Alias, e, known) != nil {
 			return false
 		}
 	}
 	return true
+}
+
+// entryOf returns the newest entry of an alias, or that of the table if the newest one is not the client's.
+func (rg *registry) entryOf(a domain.Alias, key domain.PublicKey) (domain.Entry, bool) {
+	if e, known := rg.current(a); known && e.Key == key {
+		return e, true
+	}
+	return rg.scraper.table.Get(a)
 }
 
 // refusal is an error of a registration with its reason.

@@ -41,7 +41,21 @@ type pendingAlias struct {
 	isNew bool
 	gone  bool // a goodbye is the newest
 
+	parties []party  // of these entries, and of the table's
 	leaving []func() // goodbyes that wait for the end of all writes
+}
+
+// party is a client that has an alias or registers it, by itself or in a set.
+type party struct {
+	key   domain.PublicKey
+	inSet bool
+}
+
+func partyOf(e domain.Entry) party { return party{e.Key, e.InSet} }
+
+// unsettled reports whether a goodbye of a client cannot be judged yet: which entry remains depends on which writes fail.
+func (p *pendingAlias) unsettled(of party) bool {
+	return p != nil && slices.Contains(p.parties, of) && (p.gone || len(p.parties) > 1)
 }
 
 func newRegistry(s *Scraper) *registry {
@@ -377,8 +391,9 @@ func (rg *registry) register(r domain.Register, id domain.Identity, done func(do
 }
 
 // leave removes an alias at its client's own request. Only the key that has the alias can give it up, and only the last process
-// that registered under it: a goodbye is ignored after another client or the next instance took the alias over. The goodbye of a client that
-// takes the alias over waits until that is durable: it may fail, and then the alias is another client's still.
+// that registered under it: a goodbye is ignored after another client or the next instance took the alias over. A goodbye during a takeover,
+// of either client, waits until that is durable: it may fail, and then the alias remains the former client's. So does one that is repeated
+// while the alias is being removed.
 func (rg *registry) leave(r domain.Register, done func(left bool, err error)) {
 	if !rg.scraper.leads() {
 		done(false, domain.ErrNotLeader)
@@ -388,13 +403,13 @@ func (rg *registry) leave(r domain.Register, done func(left bool, err error)) {
 		rg.leaveSet(r, done)
 		return
 	}
+	if p := rg.pending[r.Alias]; p.unsettled(party{key: r.Key}) && !rg.scraper.closed {
+		rg.leaveLater(p, r, done)
+		return
+	}
 	old, known := rg.current(r.Alias)
 	if !known || old.Key != r.Key || old.InSet || rg.scraper.closed {
 		done(false, nil)
-		return
-	}
-	if now, ok := rg.scraper.table.Get(r.Alias); ok && now.Key != r.Key {
-		rg.leaveLater(rg.pending[r.Alias], r, done)
 		return
 	}
 	if !rg.departs(r) {
@@ -456,12 +471,17 @@ func (rg *registry) drop(e domain.Entry, done func(error)) {
 func (rg *registry) begin(e domain.Entry) *pendingAlias {
 	p := rg.pending[e.Alias]
 	if p == nil {
-		_, known := rg.scraper.table.Get(e.Alias)
+		now, known := rg.scraper.table.Get(e.Alias)
 		p = &pendingAlias{isNew: !known}
 		rg.pending[e.Alias] = p
 		if p.isNew {
 			rg.fresh++
+		} else {
+			p.parties = append(p.parties, partyOf(now))
 		}
+	}
+	if !slices.Contains(p.parties, partyOf(e)) {
+		p.parties = append(p.parties, partyOf(e))
 	}
 	p.entry, p.gone = e, false
 	p.count++

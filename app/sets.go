@@ -46,6 +46,7 @@ type setResult struct {
 
 var (
 	errSetBusy   = fmt.Errorf("%w: an earlier registration of the set is being written", errOverloaded)
+	errContested = fmt.Errorf("%w: another registration of a target that the set drops is being written", errOverloaded)
 	errSetsFull  = fmt.Errorf("%w: the sets of all clients have as many targets", domain.ErrTableFull)
 	errNoContent = fmt.Errorf("%w: it has no key or no revision", domain.ErrSet)
 )
@@ -183,12 +184,28 @@ func (rg *registry) checkSet(req ports.SetRequest, id domain.Identity) (c *setCh
 	if rg.targets-set.targets.Len()+c.next.Len() > s.table.Limit()+domain.MaxTargets {
 		return nil, 0, errSetsFull
 	}
+	if rg.contested(set, c.next) != nil {
+		return nil, 0, errContested
+	}
 	whole, old := req.Content.Since.IsZero(), s.now().Add(-s.cfg.Expiry/renewedShare)
 	rg.judge(c, func(t domain.Target) bool {
 		e, ok := rg.current(t.Alias)
 		return whole || !ok || e.Key != req.Key || !e.InSet || e.Identity != id.Name || e.IdentityID != id.ID || e.Target() != t || e.Renewed.Before(old)
 	})
 	return c, ports.NeedNothing, nil
+}
+
+// contested returns the write that decides whether the client still has a target that it drops; nil if there is none. It is not the set's own.
+func (rg *registry) contested(set *clientSet, next domain.TargetSet) *pendingAlias {
+	for t := range set.targets.All() {
+		if _, stays := next.Get(t.Alias); stays {
+			continue
+		}
+		if p := rg.pending[t.Alias]; p.unsettled(party{set.key, true}) {
+			return p
+		}
+	}
+	return nil
 }
 
 // take computes the next set from the content of a request.
@@ -462,8 +479,8 @@ func (rg *registry) applySet(c *setChange) domain.SetTargets {
 	return e
 }
 
-// leaveSet removes a set at its client's own request, with leave's rules. It waits for a change that is being written: a client that is
-// stopped just after a change does not ask again.
+// leaveSet removes a set at its client's own request, with leave's rules. It waits for a change that is being written, since a client that is
+// stopped just after a change does not ask again, and for takeovers of its targets, which may fail.
 func (rg *registry) leaveSet(r domain.Register, done func(left bool, err error)) {
 	s, set := rg.scraper, rg.sets[r.Key]
 	switch {
@@ -476,7 +493,12 @@ func (rg *registry) leaveSet(r domain.Register, done func(left bool, err error))
 	case set.busy:
 		set.leaving = append(set.leaving, func() { rg.leaveSet(r, done) })
 		return
-	case !rg.departsSet(set, r.Instance):
+	}
+	if p := rg.contested(set, domain.TargetSet{}); p != nil {
+		rg.leaveLater(p, r, done)
+		return
+	}
+	if !rg.departsSet(set, r.Instance) {
 		done(false, nil)
 		return
 	}

@@ -1,0 +1,196 @@
+package app_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/dhtprom/dhtprom/app"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/ports"
+	"github.com/dhtprom/dhtprom/ports/portstest"
+)
+
+// leave sends a goodbye, and returns its answers.
+func (c *caller) leave(r ports.Registration) (answers *[]ports.AliasReply) {
+	answers = &[]ports.AliasReply{}
+	c.w.loop.Turn(func() {
+		c.handlers.OnLeave(ports.AliasRequest{Secret: r.Secret, Register: r.Register, Proven: true}, func(a ports.AliasReply) { *answers = append(*answers, a) })
+	})
+	return answers
+}
+
+// registerAndFail registers an alias on a disk that holds its writes, and fails until that is answered.
+func (c *caller) registerAndFail(r ports.Registration) {
+	c.w.disk.Hold, c.w.disk.Fail = true, errors.New("input/output error")
+	c.w.loop.Turn(func() {
+		c.handlers.OnRegister(ports.AliasRequest{Secret: r.Secret, Register: r.Register}, func(ports.AliasReply) { c.w.disk.Fail = nil })
+	})
+}
+
+// wantLeft demands that a goodbye was answered once, and what the table and the disk have then: the key of "web", zero for none.
+func (w *world) wantLeft(answers *[]ports.AliasReply, removed bool, key domain.PublicKey) {
+	w.t.Helper()
+	if a := *answers; len(a) != 1 || !a[0].Success || a[0].Updated != removed {
+		w.t.Errorf("answers %+v", a)
+	}
+	var table domain.PublicKey
+	if got := w.scraper.Aliases(); len(got) > 0 {
+		table = got[0].Key
+	}
+	if disk := w.disk.Entries["web"].Key; table != key || disk != key {
+		w.t.Errorf("the table has the key %v, the disk %v, want %v", table, disk, key)
+	}
+}
+
+// A client leaves while another one takes its alias over, and the disk refuses that.
+func TestGoodbyeDuringAFailedTakeoverRemovesTheAlias(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	c.ask(registration("web", 2))
+	c.registerAndFail(registration("web", 3))
+	answers := c.leave(registration("web", 2))
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
+	w.wantLeft(answers, true, domain.PublicKey{})
+}
+
+func TestGoodbyeDuringATakeoverLeavesTheAliasToTheOtherClient(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	c.ask(registration("web", 2))
+	w.disk.Hold = true
+	c.ask(registration("web", 3))
+	answers := c.leave(registration("web", 2))
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
+	w.wantLeft(answers, false, pair(3).Public)
+}
+
+// A client takes an alias over, and leaves while a third one does, whose write fails.
+func TestGoodbyeBetweenTwoTakeoversRemovesTheAlias(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	c.ask(registration("web", 2))
+	w.disk.Hold = true
+	first := registration("web", 3)
+	w.loop.Turn(func() {
+		c.handlers.OnRegister(ports.AliasRequest{Secret: first.Secret, Register: first.Register}, func(ports.AliasReply) {
+			w.disk.Fail = errors.New("input/output error")
+		})
+	})
+	c.registerAndFail(registration("web", 4))
+	w.disk.Fail = nil
+	answers := c.leave(first)
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
+	w.wantLeft(answers, true, domain.PublicKey{})
+}
+
+// The goodbye of a client without a part in a takeover is answered at once.
+func TestGoodbyeOfAStrangerWaitsForNothing(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	c.ask(registration("web", 2))
+	w.disk.Hold = true
+	c.ask(registration("web", 3))
+	if a := *c.leave(registration("web", 4)); len(a) != 1 || !a[0].Success || a[0].Updated {
+		t.Errorf("answers %+v", a)
+	}
+}
+
+// A goodbye is sent again while the alias is being removed, which fails.
+func TestSecondGoodbyeWaitsForTheFirst(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	r := registration("web", 2)
+	c.ask(r)
+	w.disk.Hold, w.disk.Fail = true, errors.New("input/output error")
+	failed := false
+	w.loop.Turn(func() {
+		c.handlers.OnLeave(ports.AliasRequest{Secret: r.Secret, Register: r.Register}, func(a ports.AliasReply) {
+			failed, w.disk.Fail = !a.Success, nil
+		})
+	})
+	answers := c.leave(r)
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
+	if !failed {
+		t.Error("the first goodbye is answered as if it had removed the alias")
+	}
+	w.wantLeft(answers, true, domain.PublicKey{})
+}
+
+// The other client has an identity, as that of the goodbye has not.
+func TestGoodbyeDuringAFailedTakeoverByAnIdentityRemovesTheAlias(t *testing.T) {
+	w := newWorld(t)
+	door := &doorTransport{Transport: portstest.NewTransport(w.net)}
+	team := named(t, "team", 8)
+	w.startScraper(func(c *app.ScraperConfig) { c.Transport, c.Identities = door, []domain.Identity{team} })
+	c := door.call(w, 50)
+	c.ask(registration("web", 2))
+	takeover := registration("web", 3)
+	takeover.Secret = team.Secrets[0]
+	c.registerAndFail(takeover)
+	answers := c.leave(registration("web", 2))
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
+	w.wantLeft(answers, true, domain.PublicKey{})
+}
+
+// A set takes the alias over.
+func TestGoodbyeDuringAFailedTakeoverByASetRemovesTheAlias(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	c.ask(registration("web", 2))
+	c.registerSetOf("web", func() { w.disk.Hold, w.disk.Fail = true, errors.New("input/output error") })
+	answers := c.leave(registration("web", 2))
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
+	w.wantLeft(answers, true, domain.PublicKey{})
+}
+
+// registerSetOf registers a set of key 6 with some targets, after a change of the disk, which works again after the answer.
+func (c *caller) registerSetOf(alias domain.Alias, disk func()) {
+	c.w.loop.Turn(func() {
+		disk()
+		c.handlers.OnSet(ports.SetRequest{
+			Secret: secret, Key: pair(6).Public, Instance: domain.Instance{1}, Proven: true, Revision: domain.Revision{1},
+			Content: &ports.SetContent{Targets: []domain.Target{{Alias: "api"}, {Alias: alias}}},
+		}, func(ports.SetReply) { c.w.disk.Fail = nil })
+	})
+}
+
+// Another client takes a target of the set over.
+func TestGoodbyeOfASetDuringAFailedTakeoverRemovesItsTargets(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	c.registerSetOf("web", func() {})
+	c.registerAndFail(registration("web", 3))
+	set := registration("", 6)
+	set.Instance = domain.Instance{1}
+	answers := c.leave(set)
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
+	w.wantLeft(answers, true, domain.PublicKey{})
+	if len(w.disk.Entries) != 0 {
+		t.Errorf("on the disk: %v", w.disk.Entries)
+	}
+}
+
+// Another client takes a target over while the set drops it.
+func TestTargetDroppedDuringAFailedTakeoverIsRemoved(t *testing.T) {
+	w, door := newDoor(t)
+	rival := door.call(w, 50)
+	c := w.startSet(nil, "api", "web")
+	w.loop.Advance(time.Second)
+	rival.registerAndFail(registration("web", 3))
+	c.set(w.targetsOf("api"))
+	w.loop.Advance(3 * time.Second)
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Minute)
+	wantNames(t, w.aliases(), "api")
+	if len(w.disk.Entries) != 1 {
+		t.Errorf("on the disk: %v", w.disk.Entries)
+	}
+}
