@@ -23,7 +23,8 @@
 //	expiry        an alias is served although it was not renewed in time
 //	stranger      a client accepts a connection of another peer than its scraper, or an alias goes to a key that never knew the secret
 //	atomic        the table or the disk of a scraper has parts of two sets of one client
-//	acknowledged  a client received an acknowledgement, and its alias is not on the disk, or not there after a restart
+//	acknowledged  a client received an acknowledgement, and its alias is not on the disk, or not there after a restart; or its goodbye was
+//	              answered, and it is
 //	leader        a member of a group leads while another one does
 //	store         a record in the store of a group cannot be read
 //	retries       a machine retries more often than its backoff allows

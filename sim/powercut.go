@@ -21,6 +21,13 @@ type deed struct {
 	expires time.Time
 }
 
+// goodbye records that a client has left, and how many writes were on the disk when its goodbye was answered.
+type goodbye struct {
+	writes int
+	alias  domain.Alias
+	key    domain.PublicKey
+}
+
 var copiesScenario = &Scenario{
 	Name:  "copies",
 	About: "the scraper's disk is copied between any two writes of a run: a scraper that boots from any of the copies has all that was promised by then",
@@ -29,7 +36,7 @@ var copiesScenario = &Scenario{
 	Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)
 		var deeds []deed
-		var leaving domain.PublicKey // its registration may still be answered, and its goodbye follows
+		leaving := map[domain.PublicKey]bool{} // their registrations may still be answered, and their goodbyes follow
 		var s *scraper
 		s = w.newScraper("scraper", scraperSetup{
 			disk: simstore.Config{WriteTime: 300 * time.Millisecond},
@@ -38,7 +45,7 @@ var copiesScenario = &Scenario{
 				c.OnEvent = func(e domain.Event) {
 					if e, ok := e.(domain.AliasSuccess); ok {
 						d := deed{s.disk.Writes(), e.Register.Alias, e.Register.Key, s.host.Clock().Now().Add(s.expiry - promiseSlack)}
-						if d.key == leaving {
+						if leaving[d.key] {
 							d.key = domain.PublicKey{}
 						}
 						deeds = append(deeds, d)
@@ -60,11 +67,22 @@ var copiesScenario = &Scenario{
 			w.run(5 * time.Second)
 		}
 		w.run(w.opts.For / 2)
-		gone := w.clients[0]
-		leaving = gone.keys.Public
-		deeds = append(deeds, deed{writes: s.disk.Writes(), alias: gone.alias})
-		gone.retire()
-		w.run(w.opts.For / 2)
+		var left []goodbye
+		retire := func(c *client) {
+			leaving[c.keys.Public] = true
+			deeds = append(deeds, deed{writes: s.disk.Writes(), alias: c.alias})
+			c.retire()
+			left = append(left, goodbye{s.disk.Writes(), c.alias, c.keys.Public})
+		}
+		retire(w.clients[0])
+		w.phase("a client whose alias no other has registers, and says goodbye")
+		only := w.addClient(s, usual)
+		has := func(e domain.Entry) bool { return e.Alias == only.alias && e.Key == only.keys.Public }
+		w.until(only.name+" is on the disk", healWithin, func() bool { return slices.ContainsFunc(s.disk.Entries(), has) })
+		w.run(w.opts.For / 4)
+		w.expect(slices.ContainsFunc(s.disk.Entries(), has), "%s is not on the disk any more before its goodbye", only.name)
+		retire(only)
+		w.run(w.opts.For / 4)
 
 		writes := s.disk.Writes()
 		w.phase("a scraper boots from the disk after each of the %d writes, and with the next one half done", writes)
@@ -80,6 +98,7 @@ var copiesScenario = &Scenario{
 		w.run(5 * time.Second)
 		for _, c := range copies {
 			c.judge(deeds)
+			c.judgeGoodbyes(left)
 		}
 		w.result.row("crash copies", "%d, of %d writes", len(copies), writes)
 		w.expect(writes > 2*w.opts.Clients, "only %d writes", writes)
@@ -172,6 +191,18 @@ func (c *crashCopy) judge(deeds []deed) {
 			w.fail("acknowledged", "%s has %q of %s, and %s was acknowledged", c.name, a, w.nameOf(e.Key), w.nameOf(d.key))
 		case e.Expires.Before(d.expires):
 			w.fail("acknowledged", "%s lets %q expire at %v, and %s was promised %v", c.name, a, e.Expires, w.nameOf(d.key), d.expires)
+		}
+	}
+}
+
+// judgeGoodbyes demands that no client has an alias whose goodbye was answered before the power cut. The write of its removal may be half
+// done in a copy before that.
+func (c *crashCopy) judgeGoodbyes(left []goodbye) {
+	for _, e := range c.app.Aliases() {
+		for _, g := range left {
+			if g.writes <= c.writes && e.Alias == g.alias && e.Key == g.key {
+				c.w.fail("acknowledged", "%s has %q of %s, which has left", c.name, e.Alias, c.w.nameOf(e.Key))
+			}
 		}
 	}
 }
