@@ -318,9 +318,6 @@ func (c *Connection) receive(chunk []byte) {
 	}
 	if err != nil && !c.closed {
 		c.p.stats.ConnectionsBroken++
-		if c.open && c.openedAt.Before(c.p.host.Now()) {
-			c.p.stats.BrokenOpen++
-		}
 		if err == secret.ErrTooLong {
 			c.p.stats.UnprovenTooLong++
 		}

@@ -31,8 +31,7 @@ type PeeringStats struct {
 	ConnectionsOpened uint64    // that found a path
 	ConnectionsClosed uint64    // of them
 	ConnectionsBroken uint64    // closed after a decryption error, or within a message that did not end
-	BrokenOpen        uint64    // of them, later than in the turn in which they opened
-	UnprovenTooLong   uint64    // of those broken, because of a message that is too long for an unproven peer
+	UnprovenTooLong   uint64    // of them, because of a message that is too long for an unproven peer
 	WrongTransitions  uint64    // state transitions that no table lists: a bug of this package
 	Pool              PoolStats // sockets for hole punching
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dhtprom/dhtprom/domain"
-	"github.com/dhtprom/dhtprom/hyperdht"
 	"github.com/dhtprom/dhtprom/ports"
 )
 
@@ -205,57 +204,6 @@ func (ch *checker) timely(m *machine, faults func(slack time.Duration, tell func
 			ch.w.fail("deadlines", "%s has a %s", m.name, what)
 		}
 	})
-}
-
-// readable demands that no machine receives undecryptable data, unless the scenario tampers with datagrams. A connection
-// that breaks over it comes back by itself, so nothing else would show it.
-func (ch *checker) readable(m *machine, s hyperdht.Status) {
-	if ch.tampers || m.streams.reported {
-		return
-	}
-	p := s.Peering
-	opening := m.streams.since(m.boots, p.ConnectionsBroken-p.BrokenOpen)
-	if ch.w.result.faulty || opening <= ch.startedAgain(m) {
-		// A first message that is repeated finds that its server has started again meanwhile, or has forgotten it after ten seconds, and is
-		// answered with other keys; the stream may have begun with the old ones, and does not open. Each start may break one of each machine.
-		opening = 0
-	}
-	if opening > 0 || p.BrokenOpen > 0 || s.RPC.Dropped.Malformed > 0 {
-		m.streams.reported = true
-		ch.w.fail("readable", "%s cannot read %d encrypted streams, %d of them open ones, and %d DHT messages",
-			m.name, opening+p.BrokenOpen, p.BrokenOpen, s.RPC.Dropped.Malformed)
-	}
-}
-
-// startedAgain returns how often others that may have servers have started again so late that a dial which began before that may have
-// broken since the last audit.
-func (ch *checker) startedAgain(than *machine) (times uint64) {
-	since := ch.w.net.Now() - ch.w.audits.every - repeatedFor
-	for _, m := range ch.w.machines {
-		if m != than && !m.isNode {
-			m.streams.restarts = slices.DeleteFunc(m.streams.restarts, func(at time.Duration) bool { return at < since })
-			times += uint64(len(m.streams.restarts))
-		}
-	}
-	return times
-}
-
-// streamHealth is the record of a machine for the rule readable.
-type streamHealth struct {
-	reported bool            // a failure, once
-	restarts []time.Duration // its starts but the first, within repeatedFor
-	boot     int             // of the last audit
-	broken   uint64          // connections that broke before they were open, by then
-}
-
-// since returns how many have broken since the last audit, of a count that begins with each node.
-func (h *streamHealth) since(boot int, broken uint64) uint64 {
-	if h.boot != boot || broken < h.broken {
-		h.boot, h.broken = boot, 0
-	}
-	more := broken - h.broken
-	h.broken = broken
-	return more
 }
 
 // final checks everything before the world is closed.

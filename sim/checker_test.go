@@ -140,36 +140,36 @@ func TestCheckerNoticesEachBrokenRule(t *testing.T) {
 			w.run(10 * time.Minute)
 		}},
 		{"datagrams that cannot be read", "readable", func(w *World, s *scraper, c *client) {
-			var broken hyperdht.Status
-			broken.Peering.ConnectionsBroken = 1
-			w.check.readable(c.machine, broken)
+			w.breakStreams(c, 1, 0)
 		}},
 		{"a stream that breaks long after a start of its server", "readable", func(w *World, s *scraper, c *client) {
 			s.restart()
 			w.run(auditEvery + repeatedFor + time.Second)
-			var broken hyperdht.Status
-			broken.Peering.ConnectionsBroken = 1
-			w.check.readable(c.machine, broken)
+			w.breakStreams(c, 1, 0)
 		}},
 		{"two streams that break after a start of their server", "readable", func(w *World, s *scraper, c *client) {
 			s.restart()
 			w.run(time.Second)
-			var broken hyperdht.Status
-			broken.Peering.ConnectionsBroken = 2
-			w.check.readable(c.machine, broken)
+			w.breakStreams(c, 2, 0)
+		}},
+		{"two streams that break after a start of their server, in two audits", "readable", func(w *World, s *scraper, c *client) {
+			s.restart()
+			w.run(time.Second)
+			w.breakStreams(c, 1, 0)
+			if len(w.result.Failures) > 0 {
+				panic("the first one is not explained")
+			}
+			w.run(auditEvery)
+			w.breakStreams(c, 1, 0)
 		}},
 		{"an open stream that breaks after a start of its server", "readable", func(w *World, s *scraper, c *client) {
 			s.restart()
 			w.run(time.Second)
-			var broken hyperdht.Status
-			broken.Peering.ConnectionsBroken, broken.Peering.BrokenOpen = 1, 1
-			w.check.readable(c.machine, broken)
+			w.breakStreams(c, 0, 1)
 		}},
 		{"an open stream that breaks while faults are drawn", "readable", func(w *World, s *scraper, c *client) {
 			w.result.faulty = true
-			var broken hyperdht.Status
-			broken.Peering.ConnectionsBroken, broken.Peering.BrokenOpen = 1, 1
-			w.check.readable(c.machine, broken)
+			w.breakStreams(c, 0, 1)
 		}},
 		{"a session that outlives its deadline", "deadlines", func(w *World, s *scraper, c *client) {
 			w.check.timely(s.machine, func(_ time.Duration, tell func(string)) { tell("session: in a state for too long") })
@@ -236,4 +236,19 @@ func TestEveryScenarioSaysWhatItIs(t *testing.T) {
 	if _, err := Run(Options{Scenario: "nonsense"}); err == nil {
 		t.Error("nonsense can be played")
 	}
+}
+
+// breakStreams audits a client whose streams broke: some before they were open, some later.
+func (w *World) breakStreams(c *client, opening, open int) {
+	for i := range opening + open {
+		attempt := uint64(1_000_000 + i)
+		w.observe(c.host, hyperdht.AttemptEvent{Attempt: attempt, Step: hyperdht.AttemptFirstPacket})
+		if i >= opening {
+			w.observe(c.host, hyperdht.AttemptEvent{Attempt: attempt, Step: hyperdht.AttemptOpen})
+		}
+		w.observe(c.host, hyperdht.AttemptEvent{Attempt: attempt, Step: hyperdht.AttemptClosed})
+	}
+	var broken hyperdht.Status
+	broken.Peering.ConnectionsBroken = uint64(opening + open)
+	w.check.readable(c.machine, broken)
 }

@@ -48,13 +48,13 @@ var firstScrapeScenario = &Scenario{
 		_, err = w.scrapeNow(s, "web-1")
 		w.log.tell("prometheus", "receives: %v", err)
 		w.expect(err != nil, "a client that has gone is scraped")
-		w.net.SetObserver(w.result.chronicle.observe)
+		w.net.SetObserver(w.observe)
 	},
 }
 
 // watchHomes adds trace events of clients and scrapers to the transcript.
 func (w *World) watchHomes(h *simnet.Host, e host.Event) {
-	w.result.chronicle.observe(h, e)
+	w.observe(h, e)
 	m := w.byName[h.Name()]
 	if m == nil || m.isNode {
 		return

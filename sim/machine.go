@@ -60,7 +60,7 @@ func (m *machine) restart() {
 		m.crash()
 	}
 	m.host = m.host.Restart()
-	m.streams.restarts = append(m.streams.restarts, m.w.net.Now())
+	m.streams.starts = append(m.streams.starts, m.w.net.Now())
 	m.boot()
 }
 
@@ -98,6 +98,7 @@ func (m *machine) join(cfg hyperdht.Config) {
 	if err != nil {
 		panic(fmt.Sprintf("sim: %s: %v", m.name, err))
 	}
+	m.streams.restart()
 	m.node, m.sizers = node, []sizer{node.Sizes}
 }
 

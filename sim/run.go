@@ -23,7 +23,7 @@ func (s *Scenario) run(o Options) *Result {
 	r := &Result{Options: o, ScrapesFailed: map[string]uint64{}}
 	w := newWorld(o, s, r)
 	r.chronicle = newChronicle(w.net)
-	w.net.SetObserver(r.chronicle.observe)
+	w.net.SetObserver(w.observe)
 	played := w.play(s.Play)
 	if o.Standing != nil {
 		o.Standing(len(w.machines))

@@ -11,6 +11,7 @@ import (
 	"github.com/dhtprom/dhtprom/adapters/simnet/pcap"
 	"github.com/dhtprom/dhtprom/domain"
 	"github.com/dhtprom/dhtprom/hyperdht/id"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // World is a private DHT on a simulated internet, with scrapers and clients.
@@ -107,6 +108,12 @@ func newWorld(o Options, s *Scenario, r *Result) *World {
 	}
 	w.net.AfterFunc(w.audits.every, w.audit)
 	return w
+}
+
+// observe reads the trace events of all hosts.
+func (w *World) observe(h *simnet.Host, e host.Event) {
+	w.result.chronicle.observe(h, e)
+	w.check.observe(h, e)
 }
 
 // seedOf derives 32 bytes for a purpose, so that a further key changes no other.
