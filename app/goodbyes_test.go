@@ -138,6 +138,24 @@ func TestGoodbyeDuringAFailedTakeoverByAnIdentityRemovesTheAlias(t *testing.T) {
 	w.wantLeft(answers, true, domain.PublicKey{})
 }
 
+// Two processes run under the key of the alias, and one of them leaves when the takeover has failed.
+func TestFailedTakeoverForgetsNoProcessOfTheOwner(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	old, next := registration("web", 2), registration("web", 2)
+	old.Instance, next.Instance = domain.Instance{1}, domain.Instance{2}
+	c.ask(old)
+	c.ask(next)
+	c.registerAndFail(registration("web", 3))
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
+	w.wantLeft(c.leave(old), false, pair(2).Public)
+	w.loop.Advance(time.Second)
+	answers := c.leave(next)
+	w.loop.Advance(time.Second)
+	w.wantLeft(answers, true, domain.PublicKey{})
+}
+
 // A set takes the alias over.
 func TestGoodbyeDuringAFailedTakeoverByASetRemovesTheAlias(t *testing.T) {
 	w, door := newDoor(t)

@@ -129,6 +129,16 @@ func (rg *registry) vanishOf(e domain.Entry) {
 	}
 }
 
+// reappear restores the instances of the owner of an alias when no takeover of it was written.
+func (rg *registry) reappear(a domain.Alias, p *pendingAlias) {
+	now, known := rg.scraper.table.Get(a)
+	if p.count > 0 || rg.instances[a] != nil || p.former == nil || !known || now.Key != p.former.key {
+		return
+	}
+	rg.instances[a] = p.former
+	rg.own(now.Key)
+}
+
 // departs records a goodbye and reports whether the alias is to be removed.
 func (rg *registry) departs(r domain.Register) bool {
 	s := rg.instances[r.Alias]

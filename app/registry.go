@@ -41,8 +41,9 @@ type pendingAlias struct {
 	isNew bool
 	gone  bool // a goodbye is the newest
 
-	parties []party  // of these entries, and of the table's
-	leaving []func() // goodbyes that wait for the end of all writes
+	parties []party    // of these entries, and of the table's
+	former  *instances // before the first write
+	leaving []func()   // goodbyes that wait for the end of all writes
 }
 
 // party is a client that has an alias or registers it, by itself or in a set.
@@ -373,6 +374,7 @@ func (rg *registry) register(r domain.Register, id domain.Identity, done func(do
 		defer s.written(e.Alias)
 		if now, exists := rg.current(e.Alias); err != nil && (!exists || now.Key != e.Key) {
 			rg.vanishOf(e)
+			rg.reappear(e.Alias, p)
 		}
 		if err != nil {
 			s.storeDone(err)
@@ -472,7 +474,7 @@ func (rg *registry) begin(e domain.Entry) *pendingAlias {
 	p := rg.pending[e.Alias]
 	if p == nil {
 		now, known := rg.scraper.table.Get(e.Alias)
-		p = &pendingAlias{isNew: !known}
+		p = &pendingAlias{isNew: !known, former: rg.instances[e.Alias]}
 		rg.pending[e.Alias] = p
 		if p.isNew {
 			rg.fresh++
