@@ -63,7 +63,7 @@ type site struct {
 	scrapers []*view
 	running  *siteProcess
 	process  int // number of processes so far
-	takers   []*client
+	takers   []*taker
 
 	seed    domain.Seed
 	keys    map[domain.Alias]domain.KeyPair // of the aliases by themselves, and of the set
@@ -142,7 +142,7 @@ func (s *site) key(a domain.Alias) domain.KeyPair {
 
 // shared reports whether other clients register an alias, too.
 func (s *site) shared(a domain.Alias) bool {
-	return slices.ContainsFunc(s.takers, func(c *client) bool { return c.alias == a })
+	return slices.ContainsFunc(s.takers, func(t *taker) bool { return t.alias == a })
 }
 
 // put adds or changes a target of the next set.
@@ -209,10 +209,7 @@ func (s *site) begin() {
 		s.scrapers = append(s.scrapers, v)
 	}
 	for i := range sharedTargets {
-		alias := domain.Alias(fmt.Sprint("shared-", i))
-		c := w.addClient(s.scrapers[i%2].scraper, clientSetup{at: home, late: true, alias: alias, change: func(c *app.ClientConfig) { c.RegisterInterval = siteInterval }})
-		c.retired = true // from the stories of others
-		s.takers = append(s.takers, c)
+		s.addTaker(s.scrapers[i%2].scraper, domain.Alias(fmt.Sprint("shared-", i)))
 	}
 	for _, v := range s.scrapers {
 		v.spare = s.singles()
@@ -380,28 +377,6 @@ func (s *site) live(d time.Duration) {
 		}
 		s.scrapeSome()
 	}
-}
-
-// toggle starts a client that takes an alias, or stops it so that it gives the alias back.
-func (s *site) toggle(c *client) {
-	switch {
-	case c.boots == 0:
-		c.boot()
-	case c.node == nil, s.luck.IntN(4) == 0:
-		c.restart() // its former process has ended, even if not all connections had by the end of Close
-	default:
-		c.close()
-	}
-}
-
-// holders returns the keys of the clients that may have an alias of the site now.
-func (s *site) holders(a domain.Alias) (keys []domain.PublicKey) {
-	for _, c := range s.takers {
-		if c.alias == a && c.node != nil {
-			keys = append(keys, c.keys.Public)
-		}
-	}
-	return keys
 }
 
 // scrapeSome scrapes some targets with each scraper.
@@ -627,7 +602,7 @@ func (v *view) lacks() string {
 	}
 	expected := 0
 	for a, e := range have {
-		if _, ok := set.Get(a); !ok && !slices.Contains(s.holders(a), e.Key) && !v.leftover(e) {
+		if _, ok := set.Get(a); !ok && !slices.Contains(s.holders(a), e.Key) && !v.leftover(e) && !s.abandoned(e) {
 			return fmt.Sprintf("%q is there, and belongs to %s", a, s.w.nameOf(e.Key))
 		}
 	}
@@ -654,14 +629,14 @@ func (v *view) lacks() string {
 			return fmt.Sprintf("%q is %v, want %v", t.Alias, e.Target(), t)
 		}
 	}
-	sessions := 0
+	sessions, gone := 0, v.abandoned()
 	for _, n := range v.app.Sessions() {
 		sessions += n
 	}
 	switch open := v.app.Sessions()[domain.SessionOpen]; {
 	case v.wasOlder:
-	case sessions != len(keys) || open != sessions:
-		return fmt.Sprintf("there are %d sessions, %d open, for %d keys", sessions, open, len(keys))
+	case sessions != len(keys) || open != sessions-gone:
+		return fmt.Sprintf("there are %d sessions, %d open, for %d keys, %d of them of clients that have gone", sessions, open, len(keys), gone)
 	}
 	return ""
 }
@@ -776,7 +751,7 @@ func (s *site) faults() []siteFault {
 			for _, v := range s.scrapers {
 				v.forget()
 				for _, e := range v.entries() {
-					w.expect(len(s.holders(e.Alias)) > 0 || v.leftover(e) || s.ghost, "%s has %q of %s, which has left", v.name, e.Alias, w.nameOf(e.Key))
+					w.expect(len(s.holders(e.Alias)) > 0 || v.leftover(e) || s.abandoned(e) || s.ghost, "%s has %q of %s, which has left", v.name, e.Alias, w.nameOf(e.Key))
 				}
 			}
 			s.alter(aFew)
@@ -867,8 +842,8 @@ func (s *site) replace() {
 func (s *site) end() {
 	w := s.w
 	w.phase("the site is stopped, and nothing is left of it")
-	for _, c := range s.takers {
-		c.close()
+	for _, t := range s.takers {
+		t.end()
 	}
 	for _, v := range s.scrapers {
 		v.acked = -1
@@ -877,11 +852,15 @@ func (s *site) end() {
 	s.running = nil
 	w.run(10 * time.Second)
 	for _, v := range s.scrapers {
-		left := len(slices.DeleteFunc(v.entries(), v.leftover))
-		w.expect(left == 0 || s.ghost, "%s has %d aliases of clients that have left", v.name, left)
+		left, gone := len(slices.DeleteFunc(v.entries(), v.leftover)), v.abandoned()
+		w.expect(left == gone || s.ghost, "%s has %d aliases of clients that have left", v.name, left-gone)
 		v.sizes(func(what string, held, _ int) {
+			most := 0
+			if slices.Contains(ofAliases, what) {
+				most = gone
+			}
 			if slices.Contains(ofSets, what) && !(v.wasOlder && slices.Contains(ofAliases, what)) {
-				w.expect(held == 0 || s.ghost, "%s holds %d %s of clients that have left", v.name, held, what)
+				w.expect(held <= most || s.ghost, "%s holds %d %s of clients that have left", v.name, held-most, what)
 			}
 		})
 		v.disk.Replay(func(d *simstore.Disk) {
