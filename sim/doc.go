@@ -59,6 +59,9 @@
 //	namedWithin     150 s  dns, for a client without known nodes: names are looked up each minute
 //	announcedWithin 360 s  for lookups: a round of announcing takes five minutes
 //
+// Where a scraper has not been connected to a client for 15 minutes, or since its own start, it waits for up to a minute between dials. If the
+// client does not register meanwhile, healWithin begins with the next dial instead: elders register once an hour only.
+//
 // These are virtual seconds. The report has a row and a line of the plot for each healing, with its bound.
 //
 // # Hostile and foreign peers

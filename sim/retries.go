@@ -23,6 +23,8 @@ type tries struct {
 	at        []time.Duration // within retryWindow
 	renewed   []time.Duration // likewise, successes and news, which restart the waits
 
+	next nextDial
+
 	// A client also registers when its scraper holds no connection to it.
 	holds   int           // connections
 	since   time.Duration // when the first of them opened
@@ -34,6 +36,13 @@ type tries struct {
 
 	interval time.Duration // of renewals
 	known    bool          // the other side has a known address
+}
+
+// nextDial is the next dial of a scraper, as announced after a failed one.
+type nextDial struct {
+	due   time.Duration // 0 for none
+	begun time.Duration // when the failed one was due; 0 if that was not announced
+	late  bool          // due is not bounded by recentWait: no connection was open within recentFor
 }
 
 func (ch *checker) triesOf(what string) *tries {
@@ -198,6 +207,7 @@ func (ch *checker) dialFailed(m *machine, what string, err error, wait time.Dura
 	if t.opened > 0 {
 		t.opened, t.seen = 0, now
 	}
+	t.next = nextDial{due: now + wait, begun: t.next.due, late: !t.seenWithin(now, tolerant(recentFor))}
 	if now-t.nudged <= nudgeTakes || ch.w.stirred(m) { // a scraper that has moved starts over with all its clients
 		t.failed, t.notBefore = 0, 0
 	}
@@ -218,17 +228,27 @@ func (ch *checker) dialFailed(m *machine, what string, err error, wait time.Dura
 // seenWithin reports whether the last connection ended within a time.
 func (t *tries) seenWithin(now, within time.Duration) bool { return t.seen > 0 && now-t.seen < within }
 
+// lateDial returns the time of a scraper's next dial of a client if recentWait does not bound the wait for it, since no connection was open
+// within recentFor. It returns 0 otherwise, and if a dial that was due after the healing has failed.
+func (ch *checker) lateDial(s *scraper, c *client, healed time.Duration) time.Duration {
+	t := ch.tries[s.name+" dials "+ch.w.nameOf(c.keys.Public)]
+	if t == nil || !t.next.late || t.next.begun > healed {
+		return 0
+	}
+	return t.next.due
+}
+
 // nudge handles news about a peer that is being dialled.
 func (ch *checker) nudge(what string) {
 	t, now := ch.triesOf(what), ch.w.net.Now()
-	t.failed, t.notBefore, t.nudged, t.doubted = 0, 0, now, false
+	t.failed, t.notBefore, t.nudged, t.doubted, t.next.due = 0, 0, now, false, 0
 	t.renewed = append(t.renewed, now)
 }
 
 // startOver forgets failed dials: their session has ended, and another one begins with the shortest wait.
 func (ch *checker) startOver(what string) {
 	t := ch.triesOf(what)
-	t.failed, t.notBefore, t.opened, t.seen = 0, 0, 0, 0
+	t.failed, t.notBefore, t.opened, t.seen, t.next.due = 0, 0, 0, 0, 0
 }
 
 // dialled handles a successful dial, beside another connection where the session goes over to a better path.
@@ -244,7 +264,7 @@ func (ch *checker) dialled(what string) {
 func (ch *checker) restarted(m *machine) {
 	for what, t := range ch.tries {
 		if strings.HasPrefix(what, m.name+" ") {
-			t.failed, t.notBefore, t.opened, t.seen, t.early = 0, 0, 0, 0, nil
+			t.failed, t.notBefore, t.opened, t.seen, t.next.due, t.early = 0, 0, 0, 0, 0, nil
 			t.holds, t.missed, t.unmet, t.missing, t.awaits = 0, 0, 0, never, false
 		}
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -82,8 +83,8 @@ func (w *World) prometheus(s *scraper, every time.Duration) (stop func()) {
 	return func() { stopped = true }
 }
 
-// allScrapeable lets time pass until every client's alias was scraped successfully, for within at most, and for reunionWithin if a client
-// is outside the DHT. It returns how long each took, in the order of success, and reports those without success.
+// allScrapeable lets time pass until every client's alias was scraped successfully, for within at most, or the longer time that patience returns. It
+// returns how long each took, in the order of success, and reports those without success.
 func (w *World) allScrapeable(within time.Duration) []time.Duration {
 	began, ended := w.net.Now(), false
 	var healed []time.Duration
@@ -126,21 +127,40 @@ func (w *World) allScrapeable(within time.Duration) []time.Duration {
 		}
 		again()
 	}
-	missing := func(patience time.Duration, outside bool) {
-		left := slices.DeleteFunc(slices.Clone(waiting), func(c *client) bool { return c.outside != outside })
-		w.reached(patience-(w.net.Now()-began), func() bool { return !slices.ContainsFunc(left, func(c *client) bool { return !done[c] }) })
-		for _, c := range left {
-			switch err := last[c]; {
-			case done[c]:
-			case err == nil:
-				w.fail("liveness", "%s cannot be scraped %v after the world has healed: no answer at all", c.alias, patience)
-			default:
-				w.fail("liveness", "%s cannot be scraped %v after the world has healed: %v", c.alias, patience, err)
-			}
+	w.reached(within, func() bool {
+		return !slices.ContainsFunc(waiting, func(c *client) bool { return !c.outside && !done[c] })
+	})
+	patience := map[*client]time.Duration{}
+	for _, c := range waiting {
+		if patience[c] = within; !done[c] {
+			patience[c] = w.patience(c, within, began)
 		}
 	}
-	missing(within, false)
-	missing(max(within, reunionWithin), true)
+	slices.SortStableFunc(waiting, func(a, b *client) int { return cmp.Compare(patience[a], patience[b]) })
+	for _, c := range waiting {
+		if w.reached(patience[c]-(w.net.Now()-began), func() bool { return done[c] }) {
+			continue
+		}
+		if err := last[c]; err != nil {
+			w.fail("liveness", "%s cannot be scraped %v after the world has healed: %v", c.alias, patience[c].Round(time.Second), err)
+		} else {
+			w.fail("liveness", "%s cannot be scraped %v after the world has healed: no answer at all", c.alias, patience[c].Round(time.Second))
+		}
+	}
 	ended = true
 	return healed
+}
+
+// patience returns the bound for a client that was not scraped within the usual time after a healing. It is longer for a client outside the
+// DHT, and for one whose scraper has not been connected to it for long and dials it later.
+func (w *World) patience(c *client, within, healed time.Duration) time.Duration {
+	if c.outside {
+		return max(within, reunionWithin)
+	}
+	at := w.check.lateDial(c.scraper, c, healed) - healed
+	if at <= 0 {
+		return within
+	}
+	w.log.tell(c.name, "has not been connected for long: its scraper dials it %v after the world has healed", at.Round(time.Second))
+	return max(within, at+min(within, healWithin))
 }
