@@ -106,6 +106,10 @@ type siteProcess struct {
 	app     *app.Client
 	sources map[domain.Alias]ports.MetricsSource
 	asked   map[domain.UID]int // number of the set in each registration
+	// handover has the number of registrations of the set that are due until a scraper has it, where it got each target by itself before. The
+	// first one takes the aliases. An alias that is just being registered by itself goes back to its own key then, and is removed by the
+	// goodbye of that: the client registers the set again after all goodbyes.
+	handover map[domain.PublicKey]int
 }
 
 func newSite(w *World) *site {
@@ -226,7 +230,7 @@ func (s *site) start() *siteProcess {
 	p := &siteProcess{machine: s.w.settle(fmt.Sprint("site-", s.process), behind(simnet.PortRestricted()))}
 	p.spare = s.singles()
 	p.run = func() {
-		p.sources, p.asked = map[domain.Alias]ports.MetricsSource{}, map[domain.UID]int{}
+		p.sources, p.asked, p.handover = map[domain.Alias]ports.MetricsSource{}, map[domain.UID]int{}, map[domain.PublicKey]int{}
 		cfg := app.ClientConfig{
 			Host: p.host, Transport: p.transport(hyperdht.Config{}, dht.Config{}), RegisterInterval: siteInterval, Keys: s.key(""),
 			Targets: s.targetsOf(p), OnEvent: func(e domain.Event) { s.onEvent(p, e) },
@@ -298,7 +302,12 @@ func (s *site) onEvent(p *siteProcess, e domain.Event) {
 		if e.Register.Alias == "" {
 			p.asked[e.UID] = len(s.history) - 1
 		}
+	case domain.SetUnsupported:
+		p.handover[e.Scraper] = 2
 	case domain.RegisterAliasSuccess:
+		if n := p.handover[e.Scraper]; e.Alias == "" && n > 0 {
+			p.handover[e.Scraper] = n - 1
+		}
 		if i, ok := p.asked[e.UID]; ok && !s.rolling {
 			v := s.with(e.Scraper)
 			v.acked = max(v.acked, i)
@@ -595,6 +604,9 @@ func (v *view) lacks() string {
 		return "it does not run"
 	}
 	set := s.history[len(s.history)-1]
+	if s.running != nil && !v.older && s.running.handover[v.scraper.keys.Public] > 0 {
+		return "aliases that were registered by themselves are not handed over yet"
+	}
 	have := map[domain.Alias]domain.Entry{}
 	keys := map[domain.PublicKey]bool{}
 	for _, e := range v.entries() {
