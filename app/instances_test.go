@@ -168,6 +168,48 @@ func TestGoodbyeAfterAFailedTakeoverRemovesNothing(t *testing.T) {
 	}
 }
 
+// A client takes an alias over while another takeover is written, and leaves before its own, which the disk refuses.
+func TestGoodbyeAfterARefusedWriteKeepsTheTakeoverBeforeIt(t *testing.T) {
+	for name, before := range map[string]bool{"it had the alias before": true, "the alias is new": false} {
+		t.Run(name, func(t *testing.T) {
+			w, door := newDoor(t)
+			c := door.call(w, 50)
+			last, takeover := registration("web", 2), registration("web", 3)
+			if before {
+				c.ask(last)
+				w.loop.Advance(time.Second)
+			}
+			w.disk.Hold = true
+			register := func(r ports.Registration, then error) {
+				w.loop.Turn(func() {
+					c.handlers.OnRegister(ports.AliasRequest{Secret: r.Secret, Register: r.Register}, func(ports.AliasReply) { w.disk.Fail = then })
+				})
+			}
+			register(takeover, errors.New("input/output error"))
+			register(last, nil)
+			answered := false
+			w.loop.Turn(func() {
+				c.handlers.OnLeave(ports.AliasRequest{Secret: last.Secret, Register: last.Register}, func(r ports.AliasReply) {
+					if answered = true; !r.Success || r.Updated {
+						t.Errorf("the answer to the goodbye: %+v", r)
+					}
+				})
+			})
+			w.loop.Turn(w.disk.Release)
+			w.loop.Advance(time.Second)
+			if got := w.aliases(); len(got) != 1 || w.status("web").Key != takeover.Key {
+				t.Errorf("aliases %v", got)
+			}
+			if kept := w.disk.Entries["web"]; kept.Key != takeover.Key {
+				t.Error("the alias is not on the disk any more")
+			}
+			if !answered {
+				t.Error("the goodbye has no answer")
+			}
+		})
+	}
+}
+
 // It leaves before that is on the disk, which takes it.
 func TestGoodbyeWaitsForATakeover(t *testing.T) {
 	w, door := newDoor(t)
