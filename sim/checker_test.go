@@ -200,6 +200,26 @@ func TestCheckerNoticesEachBrokenRule(t *testing.T) {
 	}
 }
 
+// Another client takes the alias over, and leaves, before the first one has the answer to its registration.
+func TestAliasThatWasTakenOverMayBeGone(t *testing.T) {
+	withScenario(t, &Scenario{Name: "takeover", Nodes: 4, Clients: 1, For: time.Minute, Play: func(w *World) {
+		w.bootNodes(w.opts.Nodes)
+		s := w.addScraper("scraper", scraperSetup{at: open})
+		c := w.addClient(s, clientSetup{at: open})
+		w.until("the client is registered", startWithin, func() bool { return c.app.Status().Registered })
+		acc := s.ledger.account("gone")
+		acc.expires = s.ledger.now().Add(time.Hour)
+		acc.give(c.keys.Public)
+		acc.give(w.keysOf("another client").Public)
+		c.alias = "gone"
+		w.onClientEvent(c, c.boots, domain.RegisterAliasSuccess{Alias: "gone", Scraper: s.keys.Public})
+	}})
+	r, err := Run(Options{Scenario: "takeover", Seed: 1})
+	if err != nil || len(r.Failures) > 0 {
+		t.Errorf("%v, %v", err, r.Failures)
+	}
+}
+
 func TestWhatEndsSoonIsNotBlamedForStaying(t *testing.T) {
 	withScenario(t, &Scenario{Name: "storm", Nodes: 4, Clients: 1, For: time.Minute, Play: func(w *World) {
 		w.bootNodes(w.opts.Nodes)

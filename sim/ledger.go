@@ -22,6 +22,7 @@ type ledger struct {
 // account is the expected state of an alias.
 type account struct {
 	owner   domain.PublicKey // by the scraper's last event
+	former  domain.PublicKey // the owner before that
 	acked   domain.PublicKey // key of the last acknowledged registration; zero for none
 	expires time.Time        // of the last registration that succeeded, at the earliest
 	atMost  time.Time        // the same at the latest: the length of a downtime is unknown to a boot
@@ -83,7 +84,7 @@ func (l *ledger) succeeded(e domain.AliasSuccess) {
 	acc := l.account(e.Register.Alias)
 	acc.expires, acc.due = l.pending[q].expires, l.pending[q].stored
 	acc.atMost = acc.expires
-	acc.owner = e.Register.Key
+	acc.give(e.Register.Key)
 	l.taken(acc)
 	delete(l.pending, q)
 	if !l.others(e.Register.Alias) {
@@ -103,7 +104,7 @@ func (l *ledger) others(a domain.Alias) bool {
 
 // set records a new or changed entry.
 func (l *ledger) set(e domain.Entry) {
-	l.account(e.Alias).owner = e.Key
+	l.account(e.Alias).give(e.Key)
 	if !l.s.w.check.owner(e.Key) {
 		l.s.w.fail("stranger", "%s gives %q to %s, which never knew the secret", l.s.name, e.Alias, l.s.w.nameOf(e.Key))
 	}
@@ -114,9 +115,16 @@ func (l *ledger) registered(e domain.SetTargets) {
 	for _, a := range l.s.app.Aliases() {
 		if a.InSet && a.Key == e.Key {
 			acc := l.account(a.Alias)
-			acc.owner = e.Key
+			acc.give(e.Key)
 			l.taken(acc)
 		}
+	}
+}
+
+// give records the owner of an alias.
+func (a *account) give(key domain.PublicKey) {
+	if a.owner != key {
+		a.former, a.owner = a.owner, key
 	}
 }
 
@@ -152,8 +160,11 @@ func (l *ledger) wiped() {
 // acknowledge checks the disk when a client reports itself registered.
 func (l *ledger) acknowledge(c *client) {
 	acc := l.account(c.alias)
-	if acc.owner == c.keys.Public { // else it was taken over before the answer arrived
+	switch c.keys.Public {
+	case acc.owner:
 		acc.acked = acc.owner
+	case acc.former: // it was taken over before the answer arrived, by a client that may have left since: no event reports that
+		return
 	}
 	// The latest registration that the scraper answered must be there, not only an earlier one, by the clock of that
 	// moment: the clock may have been set since.
@@ -174,7 +185,7 @@ func (l *ledger) booted() {
 	now, clock, grace := l.now(), l.s.host.Clock().Now(), min(bootGrace, l.s.expiry)
 	for _, e := range l.entries() {
 		acc := l.account(e.Alias)
-		acc.owner = e.Key
+		acc.give(e.Key)
 		if e.InSet {
 			acc.stored = clock.Add(l.s.expiry)
 			l.taken(acc)
