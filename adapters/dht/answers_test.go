@@ -68,7 +68,7 @@ type reader struct {
 }
 
 func (r *reader) RemotePublicKey() id.PublicKey { return r.key }
-func (r *reader) Idle() bool { return r.Unsent() == 0 }
+func (r *reader) Idle() bool                    { return r.Unsent() == 0 }
 
 func (r *reader) Unsent() int {
 	if r.ended {
