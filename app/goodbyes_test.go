@@ -28,9 +28,12 @@ func (c *caller) registerAndFail(r ports.Registration) {
 	})
 }
 
-// wantLeft demands that a goodbye was answered once, and what the table and the disk have then: the key of "web", zero for none.
+// wantLeft ends the writes that the disk holds, and demands that a goodbye was answered once, and what the table and the disk have then: the key
+// of "web", zero for none.
 func (w *world) wantLeft(answers *[]ports.AliasReply, removed bool, key domain.PublicKey) {
 	w.t.Helper()
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
 	if a := *answers; len(a) != 1 || !a[0].Success || a[0].Updated != removed {
 		w.t.Errorf("answers %+v", a)
 	}
@@ -50,8 +53,6 @@ func TestGoodbyeDuringAFailedTakeoverRemovesTheAlias(t *testing.T) {
 	c.ask(registration("web", 2))
 	c.registerAndFail(registration("web", 3))
 	answers := c.leave(registration("web", 2))
-	w.loop.Turn(w.disk.Release)
-	w.loop.Advance(time.Second)
 	w.wantLeft(answers, true, domain.PublicKey{})
 }
 
@@ -62,8 +63,6 @@ func TestGoodbyeDuringATakeoverLeavesTheAliasToTheOtherClient(t *testing.T) {
 	w.disk.Hold = true
 	c.ask(registration("web", 3))
 	answers := c.leave(registration("web", 2))
-	w.loop.Turn(w.disk.Release)
-	w.loop.Advance(time.Second)
 	w.wantLeft(answers, false, pair(3).Public)
 }
 
@@ -82,8 +81,6 @@ func TestGoodbyeBetweenTwoTakeoversRemovesTheAlias(t *testing.T) {
 	c.registerAndFail(registration("web", 4))
 	w.disk.Fail = nil
 	answers := c.leave(first)
-	w.loop.Turn(w.disk.Release)
-	w.loop.Advance(time.Second)
 	w.wantLeft(answers, true, domain.PublicKey{})
 }
 
@@ -113,12 +110,10 @@ func TestSecondGoodbyeWaitsForTheFirst(t *testing.T) {
 		})
 	})
 	answers := c.leave(r)
-	w.loop.Turn(w.disk.Release)
-	w.loop.Advance(time.Second)
+	w.wantLeft(answers, true, domain.PublicKey{})
 	if !failed {
 		t.Error("the first goodbye is answered as if it had removed the alias")
 	}
-	w.wantLeft(answers, true, domain.PublicKey{})
 }
 
 // The other client has an identity, as that of the goodbye has not.
@@ -133,8 +128,6 @@ func TestGoodbyeDuringAFailedTakeoverByAnIdentityRemovesTheAlias(t *testing.T) {
 	takeover.Secret = team.Secrets[0]
 	c.registerAndFail(takeover)
 	answers := c.leave(registration("web", 2))
-	w.loop.Turn(w.disk.Release)
-	w.loop.Advance(time.Second)
 	w.wantLeft(answers, true, domain.PublicKey{})
 }
 
@@ -147,12 +140,8 @@ func TestFailedTakeoverForgetsNoProcessOfTheOwner(t *testing.T) {
 	c.ask(old)
 	c.ask(next)
 	c.registerAndFail(registration("web", 3))
-	w.loop.Turn(w.disk.Release)
-	w.loop.Advance(time.Second)
 	w.wantLeft(c.leave(old), false, pair(2).Public)
-	w.loop.Advance(time.Second)
 	answers := c.leave(next)
-	w.loop.Advance(time.Second)
 	w.wantLeft(answers, true, domain.PublicKey{})
 }
 
@@ -163,8 +152,6 @@ func TestGoodbyeDuringAFailedTakeoverByASetRemovesTheAlias(t *testing.T) {
 	c.ask(registration("web", 2))
 	c.registerSetOf("web", func() { w.disk.Hold, w.disk.Fail = true, errors.New("input/output error") })
 	answers := c.leave(registration("web", 2))
-	w.loop.Turn(w.disk.Release)
-	w.loop.Advance(time.Second)
 	w.wantLeft(answers, true, domain.PublicKey{})
 }
 
@@ -188,8 +175,6 @@ func TestGoodbyeOfASetDuringAFailedTakeoverRemovesItsTargets(t *testing.T) {
 	set := registration("", 6)
 	set.Instance = domain.Instance{1}
 	answers := c.leave(set)
-	w.loop.Turn(w.disk.Release)
-	w.loop.Advance(time.Second)
 	w.wantLeft(answers, true, domain.PublicKey{})
 	if len(w.disk.Entries) != 0 {
 		t.Errorf("on the disk: %v", w.disk.Entries)

@@ -42,13 +42,13 @@ func TestMessageThatWasLengthened(t *testing.T) {
 		last  time.Duration // of the connection, at most
 	}{
 		{name: "and then nothing", size: 100, last: 12 * time.Second},
-		{name: "a page, and then nothing", size: page, last: 17 * time.Second},
-		{name: "a full packet, and then nothing", size: 1100, last: 17 * time.Second},
+		{name: "a page, and then nothing", size: page, last: 15 * time.Second},
+		{name: "a full packet, and then nothing", size: 1100, last: 15 * time.Second},
 		{name: "requests", size: 100, next: 150, every: 5 * time.Second, last: 12 * time.Second},
 		{name: "requests in haste", size: 100, next: 150, every: 1500 * time.Millisecond, last: 5 * time.Second},
-		{name: "pages that end with a short packet", size: page, next: page + 300, every: 5 * time.Second, last: 17 * time.Second},
-		{name: "requests all the time", size: 100, next: 150, every: 100 * time.Millisecond, last: 17 * time.Second},
-		{name: "pages all the time", size: page, next: page, every: 400 * time.Millisecond, last: 17 * time.Second},
+		{name: "pages that end with a short packet", size: page, next: page + 300, every: 5 * time.Second, last: 15 * time.Second},
+		{name: "requests all the time", size: 100, next: 150, every: 100 * time.Millisecond, last: 15 * time.Second},
+		{name: "pages all the time", size: page, next: page, every: 400 * time.Millisecond, last: 15 * time.Second},
 	} {
 		for _, back := range []bool{false, true} {
 			name := test.name + ", to the server"
