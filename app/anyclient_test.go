@@ -53,7 +53,7 @@ func (a *anyRegistrations) step(random *rand.Rand) {
 	a.all = slices.DeleteFunc(a.all, func(g *anyRegistration) bool { return g.stopped })
 	switch i := random.IntN(10); {
 	case i == 0:
-		a.moved([]ports.Move{ports.MoveElsewhere, ports.MoveIntoReach}[random.IntN(2)])
+		a.moved([]ports.Move{ports.MoveElsewhere, ports.MoveIntoReach, ports.MoveOver}[random.IntN(3)])
 	case i == 1 && a.ready != nil:
 		a.ready(nil)
 		a.ready = nil

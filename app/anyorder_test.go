@@ -18,6 +18,7 @@ import (
 type anyTransport struct {
 	ports.ScraperTransport
 	loop  *portstest.Loop
+	move  func(ports.Move) // of the scraper's machine
 	all   []*anySession
 	works bool // dials succeed on direct paths
 }
@@ -140,7 +141,8 @@ func TestSessionsTakeEventsInAnyOrder(t *testing.T) {
 		})
 	}
 	for seed := range uint64(3) {
-		searchTogether(t, rand.New(rand.NewPCG(seed, 2)), watch)
+		searchTogether(t, rand.New(rand.NewPCG(seed, 2)), watch, takeOverAll)
+		searchTogether(t, rand.New(rand.NewPCG(seed, 3)), watch, goOverAll)
 		startTogether(t, rand.New(rand.NewPCG(seed, 4)), watch)
 	}
 	if all.SecondDirect < 5 || all.SecondRelayed < 5 || all.SecondFailed < 5 {
@@ -166,7 +168,10 @@ func anyWorld(t *testing.T, clients int, watch watches) (*world, *anyTransport, 
 		w.disk.Entries[anyAlias(i)] = domain.Entry{Alias: anyAlias(i), Key: pairs[i].Public, Expires: noon.Add(100 * time.Hour)}
 	}
 	net := &anyTransport{loop: w.loop}
-	w.startScraper(func(c *app.ScraperConfig) { net.ScraperTransport, c.Transport = c.Transport, net })
+	w.startScraper(func(c *app.ScraperConfig) {
+		of := portstest.NewTransport(w.net)
+		net.ScraperTransport, net.move, c.Transport = of, of.Move, net
+	})
 	turns := statestest.NewMachines(watch.turns, app.Turn.State)
 	found := map[domain.PublicKey]app.SearchState{}
 	w.loop.AfterTurn = func() {
@@ -195,12 +200,32 @@ func startTogether(t *testing.T, random *rand.Rand, watch watches) {
 	w.closeScraper()
 }
 
-// searchTogether has relays take all sessions over at once, so that searches wait for their turn to dial.
-func searchTogether(t *testing.T, random *rand.Rand, watch watches) {
+// takeOverAll has relays take all sessions over.
+func takeOverAll(w *world, net *anyTransport) {
+	for _, s := range slices.Clone(net.all) {
+		w.loop.Turn(func() {
+			s.silence = time.Hour
+			s.takes(domain.PathRelay)
+		})
+	}
+	w.loop.Advance(30 * time.Second)
+}
+
+// goOverAll has all sessions take another way to the network.
+func goOverAll(w *world, net *anyTransport) { w.loop.Turn(func() { net.move(ports.MoveOver) }) }
+
+// searchTogether has all sessions search for a path at once, so that searches wait for their turn to dial. A third of them is relayed from the
+// start.
+func searchTogether(t *testing.T, random *rand.Rand, watch watches, begin func(*world, *anyTransport)) {
 	const clients = 150
 	w, net, _ := anyWorld(t, clients, watch)
 	w.loop.Turn(func() {
-		for _, s := range slices.Clone(net.all) {
+		for i, s := range slices.Clone(net.all) {
+			if i%3 == 0 {
+				s.opens(domain.PathRelay)
+				s.becomesReady()
+				continue
+			}
 			s.succeed()
 		}
 		net.works = true
@@ -208,13 +233,7 @@ func searchTogether(t *testing.T, random *rand.Rand, watch watches) {
 	w.loop.Advance(time.Minute)
 	net.works = false
 	first := slices.Clone(net.all)
-	for _, s := range first {
-		w.loop.Turn(func() {
-			s.silence = time.Hour
-			s.takes(domain.PathRelay)
-		})
-	}
-	w.loop.Advance(30 * time.Second)
+	begin(w, net)
 	for range 100 {
 		s := first[random.IntN(len(first))]
 		i := random.IntN(clients)
@@ -294,6 +313,10 @@ func anyOrder(t *testing.T, random *rand.Rand, watch watches) domain.DialStats {
 			w.loop.Turn(func() {
 				w.scraper.PutAlias(registration(string(alias(i)), byte(i+2)).Register, func(bool, error) {})
 			})
+		}
+		if random.IntN(100) == 0 {
+			m := []ports.Move{ports.MoveElsewhere, ports.MoveOver, ports.MoveOver, ports.MoveIntoReach}[random.IntN(4)]
+			w.loop.Turn(func() { net.move(m) })
 		}
 		w.scraper.Sizes(func(what string, held, most int) {
 			if held > most {

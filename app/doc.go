@@ -89,10 +89,10 @@
 //
 // Path search:
 //
-//	idle      -       ──▶ direct
-//	          (no limit: until the session opens on a direct path, or a relayed one becomes direct)
-//	direct    -       ──▶ idle, waiting
-//	          (no limit: until a relay takes over, or the session loses its connection)
+//	idle      -       ──▶ direct, queued, dialling
+//	          (no limit: until the session has a direct path, or its machine takes another way to the network)
+//	direct    -       ──▶ idle, waiting, queued, dialling
+//	          (no limit: until a relay takes over, the machine takes another way to the network, or the session loses its connection)
 //	waiting   -       ──▶ idle, direct, queued, dialling
 //	          (no limit: until nothing has come on the old path for 30 s, or as long as the last try says)
 //	queued    -       ──▶ idle, direct, dialling

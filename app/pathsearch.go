@@ -36,10 +36,13 @@ func (p *pathSearch) init(s *Session) {
 	p.turn.dial = p.dial
 }
 
-// follow records the path of the session's connection, which is new or has changed.
+// follow records the path of the session's connection, which is new or has changed. A search for any path goes on: the connection is about
+// to end on either.
 func (p *pathSearch) follow(path domain.Path) {
 	now := p.s.cfg.Host.Now()
 	switch {
+	case p.any:
+		p.direct = path != domain.PathRelay
 	case path != domain.PathRelay && !p.direct:
 		p.end()
 		p.direct, p.since = true, now

@@ -706,6 +706,55 @@ func TestShortTakeoversDoNotDelayTheNextTry(t *testing.T) {
 	w.loop.Turn(s.Close)
 }
 
+// The scraper's machine takes another way to the network. Until a connection over that is made, dials go on, whatever becomes of the path of the
+// connection that is about to end.
+func TestConnectionOverAnotherWayIsDialledWhateverBecomesOfThePath(t *testing.T) {
+	for _, paths := range [][]domain.Path{
+		{domain.PathDirect},
+		{domain.PathRelay},
+		{domain.PathDirect, domain.PathRelay},
+		{domain.PathRelay, domain.PathDirect},
+		{domain.PathDirect, domain.PathRelay, domain.PathDirect},
+	} {
+		w, net := newWorld(t), &handTransport{}
+		w.disk.Entries["web"] = domain.Entry{Alias: "web", Key: pair(2).Public, Expires: noon.Add(time.Hour)}
+		machine := portstest.NewTransport(w.net)
+		w.startScraper(func(c *app.ScraperConfig) { net.ScraperTransport, c.Transport = machine, net })
+		w.loop.Turn(func() {
+			net.all[0].open(paths[0])
+			net.all[0].dial.OnReady()
+		})
+		w.loop.Turn(func() { machine.Move(ports.MoveOver) })
+		w.loop.Advance(2 * time.Second)
+		net.all[0].pong, net.all[1].answered = w.loop, true
+		w.loop.Turn(func() { w.scraper.PutAlias(registration("web", 2).Register, func(bool, error) {}) }) // which shortens waits
+		for _, path := range paths[1:] {
+			w.loop.Turn(func() { net.all[0].take(path) })
+		}
+		if len(net.all) != 2 || net.all[1].closed != 0 {
+			t.Fatalf("%v: %d dials, the second one closed %d times", paths, len(net.all), net.all[1].closed)
+		}
+		w.loop.Advance(44 * time.Second)
+		if net.all[1].closed != 1 {
+			t.Errorf("%v: the second dial does not end", paths)
+		}
+		if !w.loop.Until(time.Minute, func() bool { return len(net.all) == 3 }) {
+			t.Fatalf("%v: no third dial", paths)
+		}
+		w.loop.Turn(func() {
+			net.all[2].open(domain.PathRelay)
+			net.all[2].dial.OnReady()
+		})
+		if net.all[0].closed != 1 || net.all[2].closed != 0 {
+			t.Errorf("%v: the first connection is closed %d times, the third one %d", paths, net.all[0].closed, net.all[2].closed)
+		}
+		w.closeScraper()
+		if n := w.loop.Timers(); n != 0 {
+			t.Errorf("%v: %d timers are left", paths, n)
+		}
+	}
+}
+
 // manyOpen is a scraper with 200 sessions on direct paths, on connections that the test controls.
 func manyOpen(t *testing.T) (*world, *handTransport) {
 	t.Helper()

@@ -21,8 +21,8 @@ const (
 
 // SearchTable lists the states at the end of turns: a dial that need not queue follows the wait in one turn.
 var SearchTable = &states.Table[SearchState]{Name: "path search", States: []states.Rule[SearchState]{
-	searchIdle:     {Name: "idle", Why: "until the session opens on a direct path, or a relayed one becomes direct", Next: []SearchState{searchDirect}},
-	searchDirect:   {Name: "direct", Why: "until a relay takes over, or the session loses its connection", Next: []SearchState{searchIdle, searchWaiting}},
+	searchIdle:     {Name: "idle", Why: "until the session has a direct path, or its machine takes another way to the network", Next: []SearchState{searchDirect, searchQueued, searchDialling}},
+	searchDirect:   {Name: "direct", Why: "until a relay takes over, the machine takes another way to the network, or the session loses its connection", Next: []SearchState{searchIdle, searchWaiting, searchQueued, searchDialling}},
 	searchWaiting:  {Name: "waiting", Why: "until nothing has come on the old path for 30 s, or as long as the last try says", Next: []SearchState{searchIdle, searchDirect, searchQueued, searchDialling}},
 	searchQueued:   {Name: "queued", Why: "until it is its turn to dial", Next: []SearchState{searchIdle, searchDirect, searchDialling}},
 	searchDialling: {Name: "dialling", Limit: connectTimeout, Next: []SearchState{searchIdle, searchDirect, searchWaiting, searchQueued}},
