@@ -25,6 +25,7 @@ type checker struct {
 	tampers    bool                       // datagrams are forged
 	registered uint64                     // registrations that clients reported
 	dials      uint64
+	guesses    guesses
 
 	watching string // attempts at this are counted by second
 	since    time.Duration
@@ -42,6 +43,7 @@ func newChecker(w *World) *checker {
 	return &checker{
 		w: w, clientKeys: map[domain.PublicKey][]*client{},
 		conns: map[connection]domain.Side{}, open: map[string]int{}, closing: map[string][]time.Duration{}, over: map[string]bool{}, tries: map[string]*tries{}, struck: map[string]int{}, paths: map[domain.Path]int{},
+		guesses: guesses{map[attempt]bool{}, map[guess]time.Duration{}},
 	}
 }
 

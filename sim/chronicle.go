@@ -149,7 +149,7 @@ func (c *chronicle) observe(h *simnet.Host, event host.Event) {
 			c.lookup(c.net.Now()-p.began, e.Step == hyperdht.AttemptRecord)
 		}
 	case hyperdht.AttemptPunching:
-		p.random = e.Theirs.String() != "open" && (e.Ours.String() == "random" || e.Theirs.String() == "random")
+		p.random = guessesPorts(e)
 		if !p.punching {
 			p.punching = true
 			c.count(punchStarted)
@@ -170,6 +170,11 @@ func (c *chronicle) observe(h *simnet.Host, event host.Event) {
 			delete(c.attempts, key)
 		}
 	}
+}
+
+// guessesPorts reports whether a punch that begins guesses ports.
+func guessesPorts(e hyperdht.AttemptEvent) bool {
+	return e.Theirs.String() != "open" && (e.Ours == hyperdht.NATRandom || e.Theirs == hyperdht.NATRandom)
 }
 
 // ended records the end of a punch.

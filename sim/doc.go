@@ -57,7 +57,10 @@
 //	missedWithin    120 s  group and groupchaos, for clients that one member can reach
 //	crowdWithin     120 s  flashcrowd, after an outage in which the table was lost
 //	namedWithin     150 s  dns, for a client without known nodes: names are looked up each minute
+//	guessWithin      60 s  at most, without a relay, where a guess of ports was lost after the healing: what README.md promises there
 //	announcedWithin 360 s  for lookups: a round of announcing takes five minutes
+//
+// Where ports are guessed, and a guess is lost after the healing, healWithin begins after the rest of 20 s that follows it.
 //
 // Where a scraper has not been connected to a client for 15 minutes, or since its own start, it waits for up to a minute between dials. If the
 // client does not register meanwhile, healWithin begins with the next dial instead: elders register once an hour only.

@@ -49,6 +49,7 @@ func TestDocListsEveryRuleAndEveryBound(t *testing.T) {
 	}
 	for name, bound := range map[string]time.Duration{
 		"healWithin": healWithin, "reunionWithin": reunionWithin, "crowdWithin": crowdWithin, "announcedWithin": announcedWithin, "namedWithin": namedWithin, "missedWithin": missedWithin,
+		"guessWithin": guessWithin,
 	} {
 		if !regexp.MustCompile(fmt.Sprintf(`\t%s +%d s `, name, int(bound.Seconds()))).Match(doc) {
 			t.Errorf("doc.go does not say that %s is %v", name, bound)

@@ -32,7 +32,7 @@ const (
 
 // homes draws a setting in which a scraper can reach every client soon: routers from their independent axes, and a relay or
 // not. Without a relay, the scraper's ports can be guessed, and those of two clients at most cannot: ports are guessed for
-// one peer at a time, with a pause after a failed guess (hyperdht index.js).
+// one peer at a time, with a pause after a failed guess (hyperdht index.js), see guessWithin.
 func (w *World) homes(at scraperPlace) setting {
 	r := w.randFor("places")
 	var g setting

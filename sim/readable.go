@@ -107,5 +107,6 @@ func (ch *checker) observe(h *simnet.Host, event host.Event) {
 	}
 	if m := ch.w.byName[h.Name()]; m != nil && m.host == h && !m.isNode {
 		m.streams.observe(e)
+		ch.guesses.observe(m, h, e, ch.w.net.Now())
 	}
 }

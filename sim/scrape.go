@@ -152,10 +152,14 @@ func (w *World) allScrapeable(within time.Duration) []time.Duration {
 }
 
 // patience returns the bound for a client that was not scraped within the usual time after a healing. It is longer for a client outside the
-// DHT, and for one whose scraper has not been connected to it for long and dials it later.
+// DHT, for one whose scraper has not been connected to it for long and dials it later, and where a guess of ports was lost since the healing.
 func (w *World) patience(c *client, within, healed time.Duration) time.Duration {
 	if c.outside {
 		return max(within, reunionWithin)
+	}
+	if lost := w.check.lostGuess(c) - healed; lost > 0 {
+		w.log.tell(c.name, "and its scraper have lost a guess of ports %v after the world has healed", lost.Round(time.Second))
+		return max(within, min(lost+guessRest+min(within, healWithin), guessWithin))
 	}
 	at := w.check.lateDial(c.scraper, c, healed) - healed
 	if at <= 0 {
