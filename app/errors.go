@@ -1,6 +1,11 @@
 package app
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dhtprom/dhtprom/domain"
+)
 
 var (
 	errPeerEnded   = errors.New("the other side ended the connection")
@@ -12,4 +17,5 @@ var (
 	errCrowdedOut  = errors.New("closed in favour of other connections to the registration service")
 	errNoProof     = errors.New("this scraper wants proof that the client holds the key it registers, which dhtprom-client gives")
 	errStarted     = errors.New("already started")
+	errClosing     = fmt.Errorf("the scraper is stopping: %w", domain.ErrClosed)
 )

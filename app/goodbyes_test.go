@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -157,12 +158,16 @@ func TestGoodbyeDuringAFailedTakeoverByASetRemovesTheAlias(t *testing.T) {
 
 // registerSetOf registers a set of key 6 with some targets, after a change of the disk, which works again after the answer.
 func (c *caller) registerSetOf(alias domain.Alias, disk func()) {
+	c.w.loop.Turn(disk)
+	c.askSet(alias, func(ports.SetReply) { c.w.disk.Fail = nil })
+}
+
+func (c *caller) askSet(alias domain.Alias, reply func(ports.SetReply)) {
 	c.w.loop.Turn(func() {
-		disk()
 		c.handlers.OnSet(ports.SetRequest{
 			Secret: secret, Key: pair(6).Public, Instance: domain.Instance{1}, Proven: true, Revision: domain.Revision{1},
 			Content: &ports.SetContent{Targets: []domain.Target{{Alias: "api"}, {Alias: alias}}},
-		}, func(ports.SetReply) { c.w.disk.Fail = nil })
+		}, reply)
 	})
 }
 
@@ -195,5 +200,97 @@ func TestTargetDroppedDuringAFailedTakeoverIsRemoved(t *testing.T) {
 	wantNames(t, w.aliases(), "api")
 	if len(w.disk.Entries) != 1 {
 		t.Errorf("on the disk: %v", w.disk.Entries)
+	}
+}
+
+// The process of the goodbye registers again while that waits for a takeover, which fails.
+func TestGoodbyeThatWaitsSparesALaterRegistration(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	r := registration("web", 2)
+	r.Instance = domain.Instance{1}
+	c.ask(r)
+	c.registerAndFail(registration("web", 3))
+	answers := c.leave(r)
+	w.loop.Advance(time.Second)
+	c.ask(r)
+	w.wantLeft(answers, false, pair(2).Public)
+}
+
+func TestGoodbyeOfASetThatWaitsSparesALaterRegistration(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	c.registerSetOf("web", func() {})
+	c.registerAndFail(registration("web", 3))
+	set := registration("", 6)
+	set.Instance = domain.Instance{1}
+	answers := c.leave(set)
+	w.loop.Advance(time.Second)
+	c.registerSetOf("web", func() {})
+	w.wantLeft(answers, false, pair(6).Public)
+}
+
+// A scraper that closes removes no alias, and a client that stops with it reports that.
+func TestClosingScraperRejectsGoodbyes(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	one, set := registration("web", 2), registration("", 6)
+	set.Instance = domain.Instance{1}
+	c.ask(one)
+	c.registerSetOf("db", func() {})
+	w.loop.Turn(func() { w.scraper.Close(func() {}) })
+	for name, r := range map[string]ports.Registration{"an alias": one, "a set": set} {
+		if a := *c.leave(r); len(a) != 1 || a[0].Success || !strings.Contains(a[0].Message, "closed") {
+			t.Errorf("%s: answers %+v", name, a)
+		}
+	}
+	if len(w.disk.Entries) != 3 {
+		t.Errorf("on the disk: %v", w.disk.Entries)
+	}
+}
+
+// A goodbye waits for a takeover while the scraper closes.
+func TestClosingScraperRejectsGoodbyesThatWait(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	c.ask(registration("web", 2))
+	c.registerAndFail(registration("web", 3))
+	answers := c.leave(registration("web", 2))
+	w.loop.Turn(func() { w.scraper.Close(func() {}) })
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
+	if a := *answers; len(a) != 1 || a[0].Success {
+		t.Errorf("answers %+v", a)
+	}
+}
+
+// A member of a group leads no more when the write ends, or fails again and again, for which a goodbye waits.
+func TestGoodbyesThatWaitAreRejectedByAFormerLeader(t *testing.T) {
+	for _, fails := range []error{nil, errors.New("input/output error")} {
+		f := &fellows{world: newWorld(t), by: map[string]*fellow{}}
+		f.group = portstest.NewMembers(f.disk)
+		door := &doorTransport{Transport: portstest.NewTransport(f.net)}
+		f.changed = func(c *app.ScraperConfig) { c.Transport = door }
+		f.start("a")
+		c := door.call(f.world, 50)
+		f.disk.Hold, f.disk.Fail = true, fails
+		c.askSet("web", func(ports.SetReply) {})
+		set := registration("", 6)
+		set.Instance = domain.Instance{1}
+		answers := c.leave(set)
+		if fails != nil {
+			f.loop.Turn(f.disk.Release)
+			f.loop.Advance(time.Second)
+		}
+		if len(*answers) != 0 {
+			t.Fatalf("%v: answers %+v before the end of the write", fails, *answers)
+		}
+		f.group.Depose()
+		f.loop.Advance(time.Second)
+		f.loop.Turn(f.disk.Release)
+		f.loop.Advance(time.Minute)
+		if a := *answers; len(a) != 1 || a[0].Success {
+			t.Errorf("%v: answers %+v", fails, a)
+		}
 	}
 }

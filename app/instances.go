@@ -63,6 +63,23 @@ func (in *instances) leave(id domain.Instance) (last bool) {
 	return !slices.ContainsFunc(in.seen, func(o instance) bool { return o.last >= left.first })
 }
 
+// registeredAfter reports whether an instance has registered after a time.
+func (in *instances) registeredAfter(t host.Instant, id domain.Instance) bool {
+	i := in.index(id)
+	return i >= 0 && in.seen[i].last > t
+}
+
+// processes returns the instances of an alias under a key, or of a set.
+func (rg *registry) processes(r domain.Register) *instances {
+	if set := rg.sets[r.Key]; r.Alias == "" && set != nil {
+		return &set.running
+	}
+	if in := rg.instances[r.Alias]; in != nil && in.key == r.Key {
+		return in
+	}
+	return &instances{}
+}
+
 // appear records the registration of an alias that is being written. It reports whether another running process registers under
 // the same key.
 func (rg *registry) appear(e domain.Entry) (shared bool) {

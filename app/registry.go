@@ -258,7 +258,8 @@ func (c *aliasConn) onLeave(req ports.AliasRequest, reply func(ports.AliasReply)
 	s := c.registry.scraper
 	if (s.cfg.PinAliases || s.cfg.RequireProof) && !req.Proven {
 		// Any holder of the secret could send it, and then take the alias.
-		reply(ports.AliasReply{Message: c.failed(req.Register, errNoProof)})
+		const left = false
+		reply(c.registry.leaveReply(c.aliasError(req.Register, errNoProof), left))
 		return
 	}
 	if !c.registry.mayLeave(req.Register, id) {
@@ -266,27 +267,27 @@ func (c *aliasConn) onLeave(req ports.AliasRequest, reply func(ports.AliasReply)
 		return
 	}
 	c.registry.leave(req.Register, func(left bool, err error) {
-		if err != nil {
-			reply(ports.AliasReply{Message: c.failed(req.Register, err)})
-			return
-		}
 		if left {
 			c.registry.gate.members.Remove(c.peer.Key)
 		}
-		reply(ports.AliasReply{Success: true, Updated: left})
+		reply(c.registry.leaveReply(c.aliasError(req.Register, err), left))
 	})
 }
 
-// leaveSession answers a goodbye on the connection of the session with its key. It needs no secret: only its own key can give up
+// leaveOverSession answers a goodbye on the connection of the session with its key. It needs no secret: only its own key can give up
 // an alias, and the key's holder was authorized before.
-func (rg *registry) leaveSession(req ports.AliasRequest, reply func(ports.AliasReply)) {
+func (rg *registry) leaveOverSession(req ports.AliasRequest, link *sessionLink, reply func(ports.AliasReply)) {
 	rg.leave(req.Register, func(left bool, err error) {
-		if err != nil {
-			reply(ports.AliasReply{Message: "Failed to drop the alias"})
-			return
-		}
-		reply(ports.AliasReply{Success: true, Updated: left})
+		reply(rg.leaveReply(domain.AliasError{UID: link.uid, Peer: link.peer, Alias: req.Alias, Key: req.Key, Err: err}, left))
 	})
+}
+
+// leaveReply returns the answer to a goodbye, and reports its error.
+func (rg *registry) leaveReply(e domain.AliasError, left bool) ports.AliasReply {
+	if e.Err != nil {
+		return ports.AliasReply{Message: rg.failed("drop the alias", e)}
+	}
+	return ports.AliasReply{Success: true, Updated: left}
 }
 
 // failAlias returns a function that answers a request about an alias with a failure.
@@ -296,13 +297,17 @@ func failAlias(reply func(ports.AliasReply)) func(message string) {
 
 // failed reports the full error of a registration as an event, and returns what the peer may know.
 func (c *aliasConn) failed(r domain.Register, err error) string {
-	return c.registry.failed("alias", domain.AliasError{UID: c.uid, Peer: c.peer, Alias: r.Alias, Key: r.Key, Err: err})
+	return c.registry.failed("register alias", c.aliasError(r, err))
+}
+
+func (c *aliasConn) aliasError(r domain.Register, err error) domain.AliasError {
+	return domain.AliasError{UID: c.uid, Peer: c.peer, Alias: r.Alias, Key: r.Key, Err: err}
 }
 
 // failed reports an event, and returns what the peer may know of it: the uid, and the reason if its request caused it.
-func (rg *registry) failed(what string, e domain.AliasError) string {
+func (rg *registry) failed(to string, e domain.AliasError) string {
 	tell(rg.scraper.cfg.OnEvent, e)
-	message := fmt.Sprintf("Failed to register %s (uid %s)", what, e.UID)
+	message := fmt.Sprintf("Failed to %s (uid %s)", to, e.UID)
 	if causedByRequest(e.Err) {
 		message = fmt.Sprintf("%s: %s", message, e.Err)
 	}
@@ -313,7 +318,7 @@ func (rg *registry) failed(what string, e domain.AliasError) string {
 func causedByRequest(err error) bool {
 	return errors.Is(err, domain.ErrName) || errors.Is(err, domain.ErrTableFull) || errors.Is(err, errOverloaded) ||
 		errors.Is(err, errNoProof) || errors.Is(err, domain.ErrSet) || errors.Is(err, domain.ErrNotLeader) ||
-		errors.Is(err, domain.ErrStoreUnreachable) || refusalReason(err) != ""
+		errors.Is(err, domain.ErrStoreUnreachable) || errors.Is(err, domain.ErrClosed) || refusalReason(err) != ""
 }
 
 func (rg *registry) pendingFor(a domain.Alias) bool { return rg.pending[a] != nil }
@@ -346,7 +351,7 @@ func (rg *registry) register(r domain.Register, id domain.Identity, done func(do
 	}
 	switch {
 	case s.closed:
-		reject(domain.ReasonStore, domain.ErrClosed)
+		reject(domain.ReasonStore, errClosing)
 		return
 	case s.loading() != nil:
 		reject(domain.ReasonStore, s.loading())
@@ -397,20 +402,24 @@ func (rg *registry) register(r domain.Register, id domain.Identity, done func(do
 // of either client, waits until that is durable: it may fail, and then the alias remains the former client's. So does one that is repeated
 // while the alias is being removed.
 func (rg *registry) leave(r domain.Register, done func(left bool, err error)) {
-	if !rg.scraper.leads() {
+	switch {
+	case !rg.scraper.leads():
 		done(false, domain.ErrNotLeader)
+		return
+	case rg.scraper.closed:
+		done(false, errClosing)
 		return
 	}
 	if r.Alias == "" {
 		rg.leaveSet(r, done)
 		return
 	}
-	if p := rg.pending[r.Alias]; p.unsettled(party{key: r.Key}) && !rg.scraper.closed {
+	if p := rg.pending[r.Alias]; p.unsettled(party{key: r.Key}) {
 		rg.leaveLater(p, r, done)
 		return
 	}
 	old, known := rg.current(r.Alias)
-	if !known || old.Key != r.Key || old.InSet || rg.scraper.closed {
+	if !known || old.Key != r.Key || old.InSet {
 		done(false, nil)
 		return
 	}
@@ -432,13 +441,22 @@ func (rg *registry) leaveLater(p *pendingAlias, r domain.Register, done func(lef
 		done(false, errOverloaded)
 		return
 	}
-	p.leaving = append(p.leaving, func() {
-		if rg.retired {
+	p.leaving = append(p.leaving, rg.leaveAfter(r, done))
+}
+
+// leaveAfter returns a function that leaves, unless the process has registered again since.
+func (rg *registry) leaveAfter(r domain.Register, done func(left bool, err error)) func() {
+	asked := rg.scraper.cfg.Host.Now()
+	return func() {
+		switch {
+		case rg.retired:
 			done(false, domain.ErrNotLeader)
-			return
+		case rg.processes(r).registeredAfter(asked, r.Instance):
+			done(false, nil)
+		default:
+			rg.leave(r, done)
 		}
-		rg.leave(r, done)
-	})
+	}
 }
 
 // drop removes an entry from the store, and then from the table.

@@ -261,7 +261,9 @@ func (s *Scraper) session(key domain.PublicKey) *Session {
 		}
 		held.queue, held.paths = s.dials, &s.stats.Paths
 		held.service = sessionService{
-			func(req ports.AliasRequest, reply func(ports.AliasReply)) { s.registry.leaveSession(req, reply) },
+			func(req ports.AliasRequest, l *sessionLink, reply func(ports.AliasReply)) {
+				s.registry.leaveOverSession(req, l, reply)
+			},
 			func(req ports.SetRequest, l *sessionLink, reply func(ports.SetReply)) {
 				s.registry.setOverSession(req, l, reply)
 			},

@@ -70,9 +70,9 @@ type sessionHistory struct {
 
 // sessionService answers a client's requests on its connection. Nil functions mean that they are not supported.
 type sessionService struct {
-	onLeave func(ports.AliasRequest, func(ports.AliasReply))           // goodbyes
-	onSet   func(ports.SetRequest, *sessionLink, func(ports.SetReply)) // registrations of its set
-	on      func() bool                                                // whether new connections support them
+	onLeave func(ports.AliasRequest, *sessionLink, func(ports.AliasReply)) // goodbyes
+	onSet   func(ports.SetRequest, *sessionLink, func(ports.SetReply))     // registrations of its set
+	on      func() bool                                                    // whether new connections support them
 }
 
 // sessionLink is one connection of a session, or the dial for one. Callbacks of links that the session no longer uses are
@@ -414,12 +414,14 @@ func (s *Session) registrations(link *sessionLink) func(ports.SetRequest, func(p
 	}
 }
 
-// goodbyes returns the handler of the client's goodbyes; nil where they are not supported.
-func (s *Session) goodbyes() func(ports.AliasRequest, func(ports.AliasReply)) {
+// goodbyes returns the handler of the client's goodbyes on a link; nil where they are not supported.
+func (s *Session) goodbyes(link *sessionLink) func(ports.AliasRequest, func(ports.AliasReply)) {
 	if s.service.onLeave == nil || !s.service.on() {
 		return nil
 	}
-	return s.service.onLeave
+	return func(req ports.AliasRequest, reply func(ports.AliasReply)) {
+		s.service.onLeave(req, link, reply)
+	}
 }
 
 // dialOn dials the connection of a link, the session's own or that of the search.
@@ -429,7 +431,7 @@ func (s *Session) dialOn(link *sessionLink) {
 	link.conn = s.cfg.Transport.DialMetrics(ports.MetricsDial{
 		Keys:    s.cfg.Keys,
 		Client:  s.cfg.Client,
-		OnLeave: s.goodbyes(),
+		OnLeave: s.goodbyes(link),
 		OnSet:   s.registrations(link),
 		OnOpen: func(p domain.Peer) {
 			switch link {

@@ -91,7 +91,7 @@ func (rg *registry) setOverSession(req ports.SetRequest, link *sessionLink, repl
 	}
 	rg.registerSet(req, id, func(res setResult, err error) {
 		if err != nil {
-			reply(ports.SetReply{Message: rg.failed("the set", domain.AliasError{UID: uid, Peer: peer, Key: req.Key, Err: err})})
+			reply(ports.SetReply{Message: rg.failed("register the set", domain.AliasError{UID: uid, Peer: peer, Key: req.Key, Err: err})})
 			return
 		}
 		rg.report(res, uid, peer)
@@ -154,7 +154,7 @@ func (rg *registry) checkSet(req ports.SetRequest, id domain.Identity) (c *setCh
 	set := rg.sets[req.Key]
 	switch {
 	case s.closed:
-		return nil, 0, domain.ErrClosed
+		return nil, 0, errClosing
 	case s.loading() != nil:
 		return nil, 0, s.loading()
 	case rg.writes >= maxPendingWrites:
@@ -340,6 +340,7 @@ func (rg *registry) writeSet(c *setChange, done func(error)) {
 		}
 		if rg.retired {
 			done(domain.ErrNotLeader)
+			c.set.leave()
 			return
 		}
 		if err != nil {
@@ -394,6 +395,7 @@ func (rg *registry) restore(c *setChange, waits *domain.Backoff) {
 	}
 	s.cfg.Store.PutSet(back, func(err error) {
 		if rg.retired {
+			c.set.leave()
 			return
 		}
 		if err != nil && !s.closed {
@@ -484,14 +486,14 @@ func (rg *registry) applySet(c *setChange) domain.SetTargets {
 func (rg *registry) leaveSet(r domain.Register, done func(left bool, err error)) {
 	s, set := rg.scraper, rg.sets[r.Key]
 	switch {
-	case set == nil || s.closed:
+	case set == nil:
 		done(false, nil)
 		return
 	case set.busy && len(set.leaving) >= maxInstances:
 		done(false, errSetBusy)
 		return
 	case set.busy:
-		set.leaving = append(set.leaving, func() { rg.leaveSet(r, done) })
+		set.leaving = append(set.leaving, rg.leaveAfter(r, done))
 		return
 	}
 	if p := rg.contested(set, domain.TargetSet{}); p != nil {
