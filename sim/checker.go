@@ -26,6 +26,7 @@ type checker struct {
 	registered uint64                     // registrations that clients reported
 	dials      uint64
 	guesses    guesses
+	lengthened map[domain.PublicKey][]time.Duration // when a changed length of a message ended a connection, by client
 
 	watching string // attempts at this are counted by second
 	since    time.Duration
@@ -43,7 +44,7 @@ func newChecker(w *World) *checker {
 	return &checker{
 		w: w, clientKeys: map[domain.PublicKey][]*client{},
 		conns: map[connection]domain.Side{}, open: map[string]int{}, closing: map[string][]time.Duration{}, over: map[string]bool{}, tries: map[string]*tries{}, struck: map[string]int{}, paths: map[domain.Path]int{},
-		guesses: guesses{map[attempt]bool{}, map[guess]time.Duration{}},
+		guesses: guesses{map[attempt]bool{}, map[guess]time.Duration{}}, lengthened: map[domain.PublicKey][]time.Duration{},
 	}
 }
 
@@ -67,6 +68,9 @@ func (w *World) onClientEvent(c *client, boot int, e domain.Event) {
 	case domain.ConnectionError:
 		err, ok := errors.AsType[*ports.ConnectionError](e.Err)
 		k.triesOf(c.registering(e.Peer.Key)).silent = ok && err.Silent && e.Side == domain.SideMetrics
+		if e.Side == domain.SideMetrics {
+			k.noteLength(c.keys.Public, e)
+		}
 	case domain.ConnectionClose:
 		if e.Side == domain.SideMetrics {
 			k.unheld(c.registering(e.Peer.Key), c.unfound())
@@ -123,6 +127,10 @@ func (w *World) onScraperEvent(s *scraper, boot int, e domain.Event) {
 		if e.Side == domain.SideScrape {
 			k.paths[e.Peer.Path]++
 			k.dialled(s.name + " dials " + w.nameOf(e.Peer.Key))
+		}
+	case domain.ConnectionError:
+		if e.Side == domain.SideScrape {
+			k.noteLength(e.Peer.Key, e)
 		}
 	case domain.SessionWait:
 		k.dials++

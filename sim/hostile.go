@@ -27,7 +27,9 @@ var hostileScenario = &Scenario{
 		w.run(30 * time.Second)
 		honest := slices.Clone(w.machines)
 		before := w.count(honest)
-		stop := w.prometheus(s, 10*time.Second)
+		victim := w.clients[w.opts.Clients-1]
+		others := &scrapesOf{w: w, but: victim}
+		stop := w.prometheusOf(s, 10*time.Second, others.ended)
 
 		w.phase("strangers with a wrong secret, a false scraper, silent connections, garbage and old datagrams")
 		a := &attack{w: w, s: s}
@@ -40,16 +42,13 @@ var hostileScenario = &Scenario{
 		a.forger()
 		a.hoard(w.nodes[1])
 		a.replay()
-		victim := w.clients[w.opts.Clients-1]
 		victim.retired = true
 		victim.crash()
 		a.thief(victim)
-		scrapes, failed := w.result.Scrapes, w.failedScrapes()
+		others.begin()
 		w.run(w.opts.For)
-		scrapes, failed = w.result.Scrapes-scrapes, w.failedScrapes()-failed
+		scrapes, failed := others.count()
 		w.result.row("scrapes under attack", "%d, %d failed", scrapes, failed)
-		// The client that was switched off is one of them.
-		scrapes, failed = othersThanOneOf(uint64(w.opts.Clients), scrapes, failed)
 		w.expect(100*failed <= scrapes, "%d of %d scrapes fail under attack", failed, scrapes)
 		w.expect(a.thefts > 0, "the thief had no answer")
 		w.expect(a.stored() == 0, "nodes keep values without a token")
@@ -74,10 +73,9 @@ var hostileScenario = &Scenario{
 
 		w.phase("nodes whose ids lie next to the scraper's answer everything and store nothing: new clients may not find it")
 		a.sybils(12)
-		scrapes, failed = w.result.Scrapes, w.failedScrapes()
+		others.begin()
 		w.run(w.opts.For)
-		scrapes, failed = w.result.Scrapes-scrapes, w.failedScrapes()-failed
-		scrapes, failed = othersThanOneOf(uint64(w.opts.Clients)+1, scrapes, failed)
+		scrapes, failed = others.count()
 		w.result.row("scrapes among false nodes", "%d, %d failed", scrapes, failed)
 		w.expect(scrapes > 0 && 100*failed <= scrapes, "%d of %d scrapes over connections that stand fail among false nodes", failed, scrapes)
 
@@ -95,10 +93,41 @@ var hostileScenario = &Scenario{
 	},
 }
 
-// othersThanOneOf removes the scrapes of one of all clients, which all fail, from the count.
-func othersThanOneOf(clients, scrapes, failed uint64) (others, failing uint64) {
-	one := scrapes / clients
-	return scrapes - one, failed - min(failed, one+1) // one more may have begun before and end now
+// scrapesOf has the scrapes of all clients but one, which is switched off.
+type scrapesOf struct {
+	w       *World
+	but     *client
+	scrapes int
+	failed  []failedScrape
+}
+
+// failedScrape is the end of one.
+type failedScrape struct {
+	alias domain.Alias
+	at    time.Duration
+}
+
+func (o *scrapesOf) begin() { o.scrapes, o.failed = 0, nil }
+
+func (o *scrapesOf) ended(a domain.Alias, err error) {
+	if a == o.but.alias {
+		return
+	}
+	o.scrapes++
+	if err != nil {
+		o.failed = append(o.failed, failedScrape{a, o.w.net.Now()})
+	}
+}
+
+// count returns the numbers of scrapes since begin and of those that failed. A changed length of a message, which old datagrams of the connection
+// with other bytes have, ends a connection: that costs a scrape that waits for the answer, and those of the time until the next connection.
+func (o *scrapesOf) count() (scrapes, failed int) {
+	for _, f := range o.failed {
+		if !o.w.check.lengthenedAt(f.alias, f.at) {
+			failed++
+		}
+	}
+	return o.scrapes, failed
 }
 
 // attack is a set of attacks on a scraper and its clients.

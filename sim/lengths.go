@@ -1,10 +1,14 @@
 package sim
 
 import (
+	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
+	"github.com/dhtprom/dhtprom/domain"
+	"github.com/dhtprom/dhtprom/hyperdht"
 )
 
 var lengthsScenario = &Scenario{
@@ -68,3 +72,23 @@ func (l *lengthener) pass(d simnet.Datagram) bool {
 	}
 	return true
 }
+
+// noteLength notes the end of a connection to a client by a changed length of a message, which one of its ends has recognised.
+func (ch *checker) noteLength(client domain.PublicKey, e domain.ConnectionError) {
+	if errors.Is(e.Err, hyperdht.ErrUnendedMessage) {
+		ch.lengthened[client] = append(ch.lengthened[client], ch.w.net.Now())
+	}
+}
+
+// lengthenedAt reports whether the connection to a client with an alias ended by a changed length of a message so that a scrape, which ended at a
+// time, could not succeed: it waited for an answer, or no other connection was there.
+func (ch *checker) lengthenedAt(a domain.Alias, ended time.Duration) bool {
+	return slices.ContainsFunc(ch.w.clients, func(c *client) bool {
+		return c.alias == a && slices.ContainsFunc(ch.lengthened[c.keys.Public], func(at time.Duration) bool {
+			return ended >= at-scrapeWithin && ended <= at+reconnectWithin
+		})
+	})
+}
+
+// reconnectWithin bounds the time without a connection after its end: the least wait, and a dial.
+const reconnectWithin = 3 * time.Second

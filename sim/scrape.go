@@ -61,6 +61,11 @@ func (w *World) scrapeNow(s *scraper, a domain.Alias) (took time.Duration, err e
 
 // prometheus scrapes all aliases of a scraper periodically, evenly spread over the interval, until stop is called.
 func (w *World) prometheus(s *scraper, every time.Duration) (stop func()) {
+	return w.prometheusOf(s, every, func(domain.Alias, error) {})
+}
+
+// prometheusOf is prometheus, and calls done at the end of each scrape.
+func (w *World) prometheusOf(s *scraper, every time.Duration, done func(domain.Alias, error)) (stop func()) {
 	stopped := false
 	var round func()
 	round = func() {
@@ -72,7 +77,7 @@ func (w *World) prometheus(s *scraper, every time.Duration) (stop func()) {
 			for i, a := range all {
 				w.net.AfterFunc(every*time.Duration(i)/time.Duration(len(all)), func() {
 					if !stopped {
-						w.scrape(s, a.Alias, func(time.Duration, error) {})
+						w.scrape(s, a.Alias, func(_ time.Duration, err error) { done(a.Alias, err) })
 					}
 				})
 			}
