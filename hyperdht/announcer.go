@@ -49,7 +49,7 @@ type announcer struct {
 
 // cyclePace determines the time of the next cycle.
 type cyclePace struct {
-	small  int // cycles that found few nodes, since the network was last seen to change
+	small  int // cycles that found few nodes, since the network was last seen to change: a record at fewer nodes shows that, too
 	rounds int // of pings until the next cycle
 	checks recordChecks
 }
@@ -253,6 +253,9 @@ func (a *announcer) commit(replies []rpc.Reply) {
 		if failed {
 			a.keep()
 		} else {
+			if len(relays) < len(a.relays) { // a part of the network is away, maybe for a moment
+				a.small = 0
+			}
 			a.relays, a.relayAddrs = relays, relayAddrs
 		}
 		a.answeredBy(len(relays))

@@ -285,3 +285,28 @@ func TestServerKeepsItsRelaysThroughAnOutage(t *testing.T) {
 		t.Error("the server cannot be reached 15 s after an outage of a minute")
 	}
 }
+
+// For a while the server reaches one node of its private DHT, which is the only one to have its record then.
+func TestServerIsAnnouncedInFullSoonAfterAPartialOutage(t *testing.T) {
+	w := newWorld(t, 6, simnet.Config{Seed: 36})
+	sh, sn := w.join("server")
+	server := w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+	w.net.Run(30 * time.Minute)          // cycles follow each other after five minutes now
+	reached := server.Relays()[1].Addr() // the first one is its own
+	w.net.SetFilter(func(d simnet.Datagram) bool {
+		other := d.To.Addr()
+		if other == sh.Addr() {
+			other = d.From.Addr()
+		} else if d.From.Addr() != sh.Addr() {
+			return true
+		}
+		return other == reached
+	})
+	if !w.net.RunUntil(func() bool { return len(server.Relays()) == 2 }, 20*time.Second) {
+		t.Fatalf("announced to %v in a partial outage", server.Relays())
+	}
+	w.net.SetFilter(nil)
+	if !w.net.RunUntil(func() bool { return len(server.Relays()) == 3 }, 30*time.Second) {
+		t.Errorf("announced to %v 30 s after the outage", server.Relays())
+	}
+}
