@@ -294,3 +294,40 @@ func TestGoodbyesThatWaitAreRejectedByAFormerLeader(t *testing.T) {
 		}
 	}
 }
+
+// Some entries of a set are those of a process that left before the scraper started again.
+func TestGoodbyeAfterARestartOfTheScraperRemovesTheWholeSet(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	process := func(n byte, revision byte, targets ...domain.Target) {
+		w.loop.Advance(time.Minute)
+		w.loop.Turn(func() {
+			c.handlers.OnSet(ports.SetRequest{
+				Secret: secret, Key: pair(6).Public, Instance: domain.Instance{n}, Proven: true, Revision: domain.Revision{revision},
+				Base: domain.Revision{1}, Content: &ports.SetContent{Targets: targets, Since: domain.Revision{revision - 1}},
+			}, func(a ports.SetReply) {
+				if !a.Success || a.Need != ports.NeedNothing {
+					t.Errorf("process %d: %+v", n, a)
+				}
+			})
+		})
+		w.loop.Advance(time.Second)
+	}
+	set := func(n byte) ports.Registration {
+		r := registration("", 6)
+		r.Instance = domain.Instance{n}
+		return r
+	}
+	process(1, 1, domain.Target{Alias: "api"}, domain.Target{Alias: "web"})
+	process(2, 2, domain.Target{Alias: "web", Hostname: "new"})
+	w.wantLeft(c.leave(set(1)), false, pair(6).Public)
+
+	w.closeScraper()
+	w.startScraper(func(cfg *app.ScraperConfig) { cfg.Transport = door })
+	c = door.call(w, 50)
+	if got := w.disk.Entries["api"].Instance; got != (domain.Instance{1}) {
+		t.Fatalf("the entry of api has the instance %v", got)
+	}
+	w.wantLeft(c.leave(set(3)), false, pair(6).Public) // of no process that it knows
+	w.wantLeft(c.leave(set(2)), true, domain.PublicKey{})
+}

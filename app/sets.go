@@ -517,19 +517,23 @@ func (rg *registry) leaveSet(r domain.Register, done func(left bool, err error))
 	})
 }
 
-// loadSets recovers the sets from the entries of the table.
+// loadSets recovers the sets from the entries of the table. Of the processes that have written entries of a set, the one that registered last is
+// taken for running. The others have mostly left, or register again.
 func (rg *registry) loadSets(entries []domain.Entry) {
-	members := map[domain.PublicKey][]domain.Target{}
+	members, last := map[domain.PublicKey][]domain.Target{}, map[domain.PublicKey]domain.Entry{}
 	for _, e := range entries {
 		if !e.InSet {
 			continue
 		}
 		members[e.Key] = append(members[e.Key], e.Target())
 		rg.joinSet(&clientSet{key: e.Key})
-		rg.sets[e.Key].running.add(e.Instance, rg.scraper.cfg.Host.Now())
+		if before, ok := last[e.Key]; !ok || e.Renewed.After(before.Renewed) {
+			last[e.Key] = e
+		}
 	}
 	for key, targets := range members {
 		set := rg.sets[key]
+		set.running.add(last[key].Instance, rg.scraper.cfg.Host.Now())
 		var err error
 		if set.targets, err = domain.NewTargetSet(targets); err == nil { // else the client registers all of them
 			set.revision = set.targets.Revision()
