@@ -212,6 +212,9 @@ func (ic *incoming) connectionOver() {
 	if ic.settled() {
 		ic.s.p.intake.release(ic)
 	}
+	if ic.in(incomingRemembered) && ic.s.p.host.Now().Sub(ic.since) >= sessionClearWait {
+		ic.s.forget(ic)
+	}
 }
 
 // connectionClosed is called at the end of a connection that was made over a relay.

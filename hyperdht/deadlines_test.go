@@ -64,24 +64,35 @@ func TestSocketsLingerAfterTheirConnections(t *testing.T) {
 	}
 }
 
-// A retransmission of a handshake is answered with the same answer for ten seconds after the attempt has ended, and is a
-// new attempt afterwards.
+// A retransmission of a handshake is answered with the same answer for ten seconds after the attempt has ended, and as long as its connection waits to
+// open, 13 s for a caller that sends nothing. It is a new attempt afterwards.
 func TestCallersAreRememberedForTenSeconds(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, 4, cone(), open())
-	l.listen(hyperdht.ListenOptions{})
-	c := l.fakeCaller()
-	h := wire.Handshake{Mode: wire.FromClient, Noise: c.write(callerPayload().Append(nil))}.Append(nil)
-	first := c.request(l.answerer.addr(), wire.CmdPeerHandshake, h)
-	l.run(9500 * time.Millisecond)
-	second := c.request(l.answerer.addr(), wire.CmdPeerHandshake, h)
-	l.run(time.Second)
-	third := c.request(l.answerer.addr(), wire.CmdPeerHandshake, h)
-	if first == nil || string(first) != string(second) {
-		t.Error("a retransmission gets another answer")
-	}
-	if third == nil || string(third) == string(first) {
-		t.Error("a caller is remembered for more than ten seconds")
+	refused := callerPayload()
+	refused.UDX = nil
+	for _, test := range []struct {
+		name    string
+		payload wire.NoisePayload
+		lasts   time.Duration
+	}{
+		{"a connection that waits", callerPayload(), 13 * time.Second},
+		{"a refused caller", refused, 10 * time.Second},
+	} {
+		l := newLab(t, 4, cone(), open())
+		l.listen(hyperdht.ListenOptions{})
+		c := l.fakeCaller()
+		h := wire.Handshake{Mode: wire.FromClient, Noise: c.write(test.payload.Append(nil))}.Append(nil)
+		first := c.request(l.answerer.addr(), wire.CmdPeerHandshake, h)
+		l.run(test.lasts - 500*time.Millisecond)
+		second := c.request(l.answerer.addr(), wire.CmdPeerHandshake, h)
+		l.run(time.Second)
+		third := c.request(l.answerer.addr(), wire.CmdPeerHandshake, h)
+		if first == nil || string(first) != string(second) {
+			t.Errorf("%s: a retransmission gets another answer", test.name)
+		}
+		if third == nil || string(third) == string(first) {
+			t.Errorf("%s is remembered for more than %v", test.name, test.lasts)
+		}
 	}
 }
 

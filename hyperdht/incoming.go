@@ -98,7 +98,7 @@ var incomingTable = &table[incomingState]{Name: "caller", States: []rule[incomin
 		Name: "relayed", Limit: searchLimit,
 		Next: []incomingState{incomingPunching, incomingBusy, incomingRemembered, incomingForgotten},
 	},
-	incomingRemembered: {Name: "remembered", Limit: sessionClearWait, Next: []incomingState{incomingForgotten}},
+	incomingRemembered: {Name: "remembered", Limit: openTimeout, Next: []incomingState{incomingForgotten}},
 	incomingForgotten:  {Name: "forgotten"},
 }}
 
@@ -177,16 +177,20 @@ func (ic *incoming) unopened() bool {
 	return ic.accepted != nil && !ic.accepted.open && !ic.accepted.closed
 }
 
-// settle ends the attempt. Retransmissions of message 1 are answered for a while.
+// settle ends the attempt. Retransmissions of message 1 are answered for a while, and as long as the caller has a connection that is not open:
+// both would send to the caller's one stream if an attempt with other keys followed.
 func (ic *incoming) settle() {
 	if ic.raw == nil {
 		ic.payload, ic.keys = nil, nil
 	}
-	if !ic.unopened() {
+	wait := sessionClearWait
+	if ic.unopened() {
+		wait = openTimeout
+	} else {
 		ic.s.p.intake.release(ic)
 	}
 	if !ic.settled() {
-		ic.become(incomingRemembered)
+		ic.becomeFor(incomingRemembered, wait)
 		ic.s.p.intake.remember(ic)
 	}
 }

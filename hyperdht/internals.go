@@ -131,7 +131,7 @@
 //	joining     15s     ──▶ remembered, forgotten
 //	            (ended by the relay path)
 //	relayed     30m0s   ──▶ punching, busy, remembered, forgotten
-//	remembered  10s     ──▶ forgotten
+//	remembered  15s     ──▶ forgotten
 //	forgotten   -
 //
 // Opening:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dhtprom/dhtprom/adapters/simnet"
 	"github.com/dhtprom/dhtprom/hyperdht"
+	"github.com/dhtprom/dhtprom/ports/host"
 )
 
 // canFind reports whether n finds a record of keyPair(1).
@@ -308,5 +309,47 @@ func TestServerIsAnnouncedInFullSoonAfterAPartialOutage(t *testing.T) {
 	w.net.SetFilter(nil)
 	if !w.net.RunUntil(func() bool { return len(server.Relays()) == 3 }, 30*time.Second) {
 		t.Errorf("announced to %v 30 s after the outage", server.Relays())
+	}
+}
+
+// All that the server sends is lost for a while, so that a caller repeats its first message. It has one stream for all answers, and two
+// connections of the server would send on it, with different keys.
+func TestServerAnswersARepeatedFirstMessageWithTheSameConnection(t *testing.T) {
+	const slow = 3500 * time.Millisecond // the lookup of the caller goes on as long
+	for lost := time.Second; lost <= 20*time.Second; lost += time.Second {
+		w := newWorld(t, 6, simnet.Config{Seed: 37})
+		sh, sn := w.join("server")
+		ch, cn := w.join("client")
+		server := w.listen(sh, sn, hyperdht.ListenOptions{Keys: keyPair(1)})
+		unopened, both := 0, 0 // connections of the server
+		w.net.SetObserver(func(h *simnet.Host, e host.Event) {
+			a, ok := e.(hyperdht.AttemptEvent)
+			switch {
+			case !ok || h != sh:
+			case a.Step == hyperdht.AttemptPath:
+				unopened++
+				both = max(both, unopened)
+			case a.Step == hyperdht.AttemptOpen, a.Step == hyperdht.AttemptClosed:
+				unopened--
+			}
+		})
+		began := w.net.Now()
+		w.net.SetFilter(func(d simnet.Datagram) bool {
+			since := w.net.Now() - began
+			return (since > lost || d.From.Addr() != sh.Addr()) && (since > slow || d.To.Addr() != ch.Addr())
+		})
+		open := false
+		ch.Do(func() {
+			c := cn.Connect(server.PublicKey(), hyperdht.ConnectOptions{Addrs: []hyperdht.HostPort{{Host: sh.Addr().String(), Port: 49637}}})
+			c.OnOpen(func() { open = true })
+			c.OnClose(func(error) { open = false })
+		})
+		w.net.Run(40 * time.Second)
+		if both != 1 {
+			t.Errorf("answers lost for %v: %d connections of the server for one caller", lost, both)
+		}
+		if !open && lost <= 10*time.Second {
+			t.Errorf("answers lost for %v: no connection, although the caller still repeated its message", lost)
+		}
 	}
 }
