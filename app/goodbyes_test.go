@@ -230,6 +230,55 @@ func TestGoodbyeOfASetThatWaitsSparesALaterRegistration(t *testing.T) {
 	w.wantLeft(answers, false, pair(6).Public)
 }
 
+// A client has an alias of its own beside its set, which registers again. The goodbye of that alias is not one of the set.
+func TestGoodbyeThatWaitsHeedsNoRegistrationOfTheSet(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	r := registration("web", 6)
+	r.Instance = domain.Instance{1}
+	c.ask(r)
+	c.registerAndFail(registration("web", 3))
+	answers := c.leave(r)
+	w.loop.Advance(time.Second)
+	c.askSet("db", func(ports.SetReply) {})
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
+	if a := *answers; len(a) != 1 || !a[0].Updated {
+		t.Errorf("answers %+v", a)
+	}
+	wantNames(t, w.aliases(), "api", "db")
+}
+
+// The disk refuses a goodbye that came on the connection of the session: the scraper reports which one, and the answer names that report.
+func TestGoodbyeOnTheSessionReportsItsError(t *testing.T) {
+	w, net := newWorld(t), &handTransport{}
+	key := pair(2).Public
+	w.disk.Entries["web"] = domain.Entry{Alias: "web", Key: key, Expires: noon.Add(time.Hour)}
+	w.startScraper(func(c *app.ScraperConfig) { net.ScraperTransport, c.Transport = portstest.NewTransport(w.net), net })
+	w.loop.Turn(func() {
+		net.all[0].open(domain.PathDirect)
+		net.all[0].dial.OnReady()
+	})
+	w.disk.Fail = errors.New("input/output error")
+	var answers []ports.AliasReply
+	w.loop.Turn(func() {
+		net.all[0].dial.OnLeave(ports.AliasRequest{Register: registration("web", 2).Register}, func(a ports.AliasReply) { answers = append(answers, a) })
+	})
+	w.loop.Advance(time.Second)
+	failed, opened := of[domain.AliasError](w.events), of[domain.ConnectionOpen](w.events)
+	if len(failed) != 1 || len(opened) != 1 {
+		t.Fatalf("events %+v, %+v", failed, opened)
+	}
+	if e := failed[0]; e.Alias != "web" || e.Key != key || e.UID != opened[0].UID || e.Peer != opened[0].Peer || !errors.Is(e.Err, w.disk.Fail) {
+		t.Errorf("event %+v", e)
+	}
+	if want := "Failed to drop the alias (uid " + opened[0].UID.String() + ")"; len(answers) != 1 || answers[0].Success || answers[0].Message != want {
+		t.Errorf("answers %+v, want %q", answers, want)
+	}
+	w.disk.Fail = nil
+	w.closeScraper()
+}
+
 // A scraper that closes removes no alias, and a client that stops with it reports that.
 func TestClosingScraperRejectsGoodbyes(t *testing.T) {
 	w, door := newDoor(t)
@@ -240,10 +289,18 @@ func TestClosingScraperRejectsGoodbyes(t *testing.T) {
 	c.registerSetOf("db", func() {})
 	w.loop.Turn(func() { w.scraper.Close(func() {}) })
 	for name, r := range map[string]ports.Registration{"an alias": one, "a set": set} {
-		if a := *c.leave(r); len(a) != 1 || a[0].Success || !strings.Contains(a[0].Message, "closed") {
+		if a := *c.leave(r); len(a) != 1 || a[0].Success || !strings.Contains(a[0].Message, "the scraper is stopping") {
 			t.Errorf("%s: answers %+v", name, a)
 		}
 	}
+	if a := c.ask(one); a.Success || !strings.Contains(a.Message, "the scraper is stopping") {
+		t.Errorf("a registration: %+v", a)
+	}
+	c.askSet("db", func(a ports.SetReply) {
+		if a.Success || !strings.Contains(a.Message, "the scraper is stopping") {
+			t.Errorf("a registration of a set: %+v", a)
+		}
+	})
 	if len(w.disk.Entries) != 3 {
 		t.Errorf("on the disk: %v", w.disk.Entries)
 	}
@@ -319,15 +376,109 @@ func TestGoodbyeAfterARestartOfTheScraperRemovesTheWholeSet(t *testing.T) {
 		return r
 	}
 	process(1, 1, domain.Target{Alias: "api"}, domain.Target{Alias: "web"})
-	process(2, 2, domain.Target{Alias: "web", Hostname: "new"})
+	process(2, 2, domain.Target{Alias: "api", Hostname: "new"})
 	w.wantLeft(c.leave(set(1)), false, pair(6).Public)
 
 	w.closeScraper()
 	w.startScraper(func(cfg *app.ScraperConfig) { cfg.Transport = door })
 	c = door.call(w, 50)
-	if got := w.disk.Entries["api"].Instance; got != (domain.Instance{1}) {
-		t.Fatalf("the entry of api has the instance %v", got)
+	if got := w.disk.Entries["web"].Instance; got != (domain.Instance{1}) {
+		t.Fatalf("the entry of web has the instance %v", got)
 	}
 	w.wantLeft(c.leave(set(3)), false, pair(6).Public) // of no process that it knows
 	w.wantLeft(c.leave(set(2)), true, domain.PublicKey{})
+}
+
+// registerThen registers an alias on a disk that holds its writes, and calls a function with the answer.
+func (c *caller) registerThen(r ports.Registration, answered func()) {
+	c.w.disk.Hold = true
+	c.w.loop.Turn(func() {
+		c.handlers.OnRegister(ports.AliasRequest{Secret: r.Secret, Register: r.Register}, func(ports.AliasReply) { answered() })
+	})
+}
+
+// A client takes an alias over and leaves in one turn. That is no registration after the goodbye.
+func TestGoodbyeInTheTurnOfATakeoverRemovesTheAlias(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	c.ask(registration("web", 5))
+	r := registration("web", 2)
+	r.Instance = domain.Instance{1}
+	c.registerThen(r, func() {})
+	answers := c.leave(r)
+	w.wantLeft(answers, true, domain.PublicKey{})
+}
+
+// A connection to a former leader, whose table may lack an alias that the present one has, is still open.
+func TestFormerLeaderRejectsGoodbyes(t *testing.T) {
+	f := &fellows{world: newWorld(t), by: map[string]*fellow{}}
+	f.group = portstest.NewMembers(f.disk)
+	door := &doorTransport{Transport: portstest.NewTransport(f.net)}
+	f.changed = func(c *app.ScraperConfig) { c.Transport = door }
+	f.start("a")
+	c := door.call(f.world, 50)
+	f.group.Depose()
+	f.loop.Advance(time.Second)
+	for _, alias := range []string{"", "web"} {
+		if a := *c.leave(registration(alias, 2)); len(a) != 1 || a[0].Success {
+			t.Errorf("%q: answers %+v", alias, a)
+		}
+	}
+}
+
+// A former leader is elected again before the write ends for which a goodbye waits. It has another table then.
+func TestGoodbyesThatWaitAreRejectedByALeaderOfLater(t *testing.T) {
+	for _, alias := range []string{"", "web"} {
+		f := &fellows{world: newWorld(t), by: map[string]*fellow{}}
+		f.group = portstest.NewMembers(f.disk)
+		door := &doorTransport{Transport: portstest.NewTransport(f.net)}
+		f.changed = func(c *app.ScraperConfig) { c.Transport = door }
+		f.start("a")
+		c := door.call(f.world, 50)
+		r := registration(alias, 6)
+		r.Instance = domain.Instance{1}
+		if alias != "" {
+			c.ask(registration(alias, 5))
+			f.loop.Advance(time.Second)
+		}
+		f.disk.Hold = true
+		if alias == "" {
+			c.askSet("web", func(ports.SetReply) {})
+		} else {
+			c.ask(r)
+		}
+		answers := c.leave(r)
+		if len(*answers) != 0 {
+			t.Fatalf("%q: answers %+v before the end of the write", alias, *answers)
+		}
+		f.group.Depose()
+		f.loop.Advance(time.Second)
+		if !f.group.Elect("a") {
+			t.Fatal("the member cannot lead again")
+		}
+		f.loop.Advance(time.Second)
+		f.loop.Turn(f.disk.Release)
+		f.loop.Advance(time.Minute)
+		if a := *answers; len(a) != 1 || a[0].Success {
+			t.Errorf("%q: answers %+v", alias, a)
+		}
+	}
+}
+
+// The write of a set fails until the scraper closes.
+func TestClosingScraperRejectsGoodbyesThatWaitForASet(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	w.disk.Fail = errors.New("input/output error")
+	c.askSet("web", func(ports.SetReply) {})
+	w.loop.Advance(time.Second)
+	set := registration("", 6)
+	set.Instance = domain.Instance{1}
+	answers := c.leave(set)
+	w.loop.Advance(time.Second)
+	w.loop.Turn(func() { w.scraper.Close(func() {}) })
+	w.loop.Advance(time.Second)
+	if a := *answers; len(a) != 1 || a[0].Success {
+		t.Errorf("answers %+v", a)
+	}
 }

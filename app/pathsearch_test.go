@@ -748,6 +748,12 @@ func TestConnectionOverAnotherWayIsDialledWhateverBecomesOfThePath(t *testing.T)
 		if net.all[0].closed != 1 || net.all[2].closed != 0 {
 			t.Errorf("%v: the first connection is closed %d times, the third one %d", paths, net.all[0].closed, net.all[2].closed)
 		}
+		// The third one is relayed: a direct path is searched for where the first one had one.
+		net.all[2].heard = func() time.Duration { return time.Hour }
+		w.loop.Advance(2 * time.Minute)
+		if searched, want := len(net.all) > 3, paths[len(paths)-1] == domain.PathDirect; searched != want {
+			t.Errorf("%v: a direct path is searched for afterwards: %v, want %v", paths, searched, want)
+		}
 		w.closeScraper()
 		if n := w.loop.Timers(); n != 0 {
 			t.Errorf("%v: %d timers are left", paths, n)
