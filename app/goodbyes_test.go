@@ -409,6 +409,83 @@ func TestGoodbyeInTheTurnOfATakeoverRemovesTheAlias(t *testing.T) {
 	w.wantLeft(answers, true, domain.PublicKey{})
 }
 
+// A client registers again between two takeovers that fail. Its goodbye, or that of an earlier process, was before that.
+func TestFailedTakeoverForgetsNoRegistrationSinceTheFirst(t *testing.T) {
+	for name, again := range map[string]byte{"the same process": 1, "another one": 2} {
+		t.Run(name, func(t *testing.T) {
+			w, door := newDoor(t)
+			c := door.call(w, 50)
+			failure := errors.New("input/output error")
+			r := registration("web", 2)
+			r.Instance = domain.Instance{1}
+			c.ask(r)
+			w.disk.Fail = failure
+			c.registerThen(registration("web", 3), func() { w.disk.Fail = nil })
+			answers := c.leave(r)
+			w.loop.Advance(time.Second)
+			r.Instance = domain.Instance{again}
+			c.registerThen(r, func() { w.disk.Fail = failure })
+			c.registerThen(registration("web", 4), func() { w.disk.Fail = nil })
+			w.wantLeft(answers, false, pair(2).Public)
+		})
+	}
+}
+
+// A takeover by a client fails, and then one by a set.
+func TestFailedTakeoversByAClientAndASetForgetNoProcessOfTheOwner(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	old, next := registration("web", 2), registration("web", 2)
+	old.Instance, next.Instance = domain.Instance{1}, domain.Instance{2}
+	c.ask(old)
+	w.loop.Advance(time.Second)
+	c.ask(next)
+	w.disk.Fail = errors.New("input/output error")
+	c.registerThen(registration("web", 3), func() {})
+	c.askSet("web", func(ports.SetReply) { w.disk.Fail = nil })
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
+	w.wantLeft(c.leave(old), false, pair(2).Public)
+	w.wantLeft(c.leave(next), true, domain.PublicKey{})
+}
+
+// An earlier process has crashed. The disk refuses the goodbye of the present one, which is sent again.
+func TestGoodbyeAfterOneThatFailedRemovesTheAlias(t *testing.T) {
+	for name, set := range map[string]bool{"an alias": false, "a set": true} {
+		t.Run(name, func(t *testing.T) {
+			w, door := newDoor(t)
+			c := door.call(w, 50)
+			r := registration("web", 6)
+			for n := range byte(2) {
+				r.Instance = domain.Instance{n + 1}
+				if set {
+					w.loop.Turn(func() {
+						c.handlers.OnSet(ports.SetRequest{
+							Secret: secret, Key: pair(6).Public, Instance: r.Instance, Proven: true, Revision: domain.Revision{1},
+							Content: &ports.SetContent{Targets: []domain.Target{{Alias: "web"}}},
+						}, func(ports.SetReply) {})
+					})
+				} else {
+					c.ask(r)
+				}
+				w.loop.Advance(time.Minute)
+			}
+			if set {
+				r.Alias = ""
+			}
+			w.disk.Fail = errors.New("input/output error")
+			failed := c.leave(r)
+			w.loop.Advance(time.Second)
+			if a := *failed; len(a) != 1 || a[0].Success {
+				t.Fatalf("answers %+v on a disk that fails", a)
+			}
+			w.disk.Fail = nil
+			w.loop.Advance(time.Minute)
+			w.wantLeft(c.leave(r), true, domain.PublicKey{})
+		})
+	}
+}
+
 // A connection to a former leader, whose table may lack an alias that the present one has, is still open.
 func TestFormerLeaderRejectsGoodbyes(t *testing.T) {
 	f := &fellows{world: newWorld(t), by: map[string]*fellow{}}

@@ -63,10 +63,26 @@ func (in *instances) leave(id domain.Instance) (last bool) {
 	return !slices.ContainsFunc(in.seen, func(o instance) bool { return o.last >= left.first })
 }
 
+// find returns an instance that has registered.
+func (in *instances) find(id domain.Instance) (i instance, ok bool) {
+	at := in.index(id)
+	if at < 0 {
+		return i, false
+	}
+	return in.seen[at], true
+}
+
+// restore restores an instance whose goodbye failed: it may say goodbye again.
+func (in *instances) restore(i instance) {
+	if in.index(i.id) < 0 && len(in.seen) < maxInstances {
+		in.seen = append(in.seen, i)
+	}
+}
+
 // registeredAfter reports whether an instance has registered after a time.
 func (in *instances) registeredAfter(t host.Instant, id domain.Instance) bool {
-	i := in.index(id)
-	return i >= 0 && in.seen[i].last > t
+	i, ok := in.find(id)
+	return ok && i.last > t
 }
 
 // processes returns the instances of an alias under a key, or of a set.
@@ -86,8 +102,12 @@ func (rg *registry) appear(e domain.Entry) (shared bool) {
 	now := rg.scraper.cfg.Host.Now()
 	s := rg.instances[e.Alias]
 	if s == nil || s.key != e.Key {
+		p := rg.pending[e.Alias] // nil while the table is loaded
+		p.replace(s)
 		rg.vanish(e.Alias)
-		s = &instances{key: e.Key}
+		if s = p.formerOf(e.Key); s == nil {
+			s = &instances{key: e.Key}
+		}
 		rg.instances[e.Alias] = s
 		rg.own(e.Key)
 	}
@@ -146,13 +166,33 @@ func (rg *registry) vanishOf(e domain.Entry) {
 	}
 }
 
+// replace keeps instances that those of another key replace, since that one's registration may fail.
+func (p *pendingAlias) replace(s *instances) {
+	if p != nil && s != nil && !slices.Contains(p.former, s) {
+		p.former = append(p.former, s)
+	}
+}
+
+// formerOf returns the instances of a key that were replaced; nil if there are none.
+func (p *pendingAlias) formerOf(key domain.PublicKey) *instances {
+	if p != nil {
+		for _, s := range p.former {
+			if s.key == key {
+				return s
+			}
+		}
+	}
+	return nil
+}
+
 // reappear restores the instances of the owner of an alias when no takeover of it was written.
 func (rg *registry) reappear(a domain.Alias, p *pendingAlias) {
 	now, known := rg.scraper.table.Get(a)
-	if p.count > 0 || rg.instances[a] != nil || p.former == nil || !known || now.Key != p.former.key {
+	former := p.formerOf(now.Key)
+	if p.count > 0 || rg.instances[a] != nil || former == nil || !known || now.InSet {
 		return
 	}
-	rg.instances[a] = p.former
+	rg.instances[a] = former
 	rg.own(now.Key)
 }
 

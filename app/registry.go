@@ -41,9 +41,9 @@ type pendingAlias struct {
 	isNew bool
 	gone  bool // a goodbye is the newest
 
-	parties []party    // of these entries, and of the table's
-	former  *instances // before the first write
-	leaving []func()   // goodbyes that wait for the end of all writes
+	parties []party      // of these entries, and of the table's
+	former  []*instances // of other keys, replaced since the first write
+	leaving []func()     // goodbyes that wait for the end of all writes
 }
 
 // party is a client that has an alias or registers it, by itself or in a set.
@@ -423,6 +423,7 @@ func (rg *registry) leave(r domain.Register, done func(left bool, err error)) {
 		done(false, nil)
 		return
 	}
+	process, ran := rg.processes(r).find(r.Instance)
 	if !rg.departs(r) {
 		done(false, nil)
 		return
@@ -430,6 +431,8 @@ func (rg *registry) leave(r domain.Register, done func(left bool, err error)) {
 	rg.drop(old, func(err error) {
 		if err == nil {
 			rg.scraper.stats.Left++
+		} else if ran {
+			rg.processes(r).restore(process)
 		}
 		done(err == nil, err)
 	})
@@ -492,7 +495,7 @@ func (rg *registry) begin(e domain.Entry) *pendingAlias {
 	p := rg.pending[e.Alias]
 	if p == nil {
 		now, known := rg.scraper.table.Get(e.Alias)
-		p = &pendingAlias{isNew: !known, former: rg.instances[e.Alias]}
+		p = &pendingAlias{isNew: !known}
 		rg.pending[e.Alias] = p
 		if p.isNew {
 			rg.fresh++

@@ -328,12 +328,9 @@ func (rg *registry) writeSet(c *setChange, done func(error)) {
 	more := c.next.Len() - c.set.targets.Len()
 	rg.targets += more
 	s.cfg.Store.PutSet(shown, func(err error) {
+		aliases := c.aliases()
 		for i, p := range c.pending {
-			if i < len(c.write.Put) {
-				rg.end(c.write.Put[i].Alias, p)
-			} else {
-				rg.end(c.write.Delete[i-len(c.write.Put)], p)
-			}
+			rg.end(aliases[i], p)
 		}
 		for _, p := range c.write.Pins {
 			delete(rg.moving, p.Alias)
@@ -344,27 +341,30 @@ func (rg *registry) writeSet(c *setChange, done func(error)) {
 			return
 		}
 		if err != nil {
+			for i, p := range c.pending {
+				rg.reappear(aliases[i], p)
+			}
 			s.storeDone(err)
 			rg.targets -= more
 			done(err)
-			s.written(c.aliases()...)
+			s.written(aliases...)
 			rg.restore(c, &domain.Backoff{})
 			return
 		}
 		rg.written(c.set)
 		done(nil)
 		c.set.leave()
-		s.written(c.aliases()...)
+		s.written(aliases...)
 	})
 }
 
-// aliases lists those that the change writes.
+// aliases lists those that the change writes, in the order of pending.
 func (c *setChange) aliases() []domain.Alias {
-	all := slices.Clone(c.write.Delete)
+	var all []domain.Alias
 	for _, e := range c.write.Put {
 		all = append(all, e.Alias)
 	}
-	return all
+	return append(all, c.write.Delete...)
 }
 
 // restore writes what the table has of the aliases of a change that could not be written: the change may be on the disk nevertheless, whole,
@@ -500,6 +500,7 @@ func (rg *registry) leaveSet(r domain.Register, done func(left bool, err error))
 		rg.leaveLater(p, r, done)
 		return
 	}
+	process, ran := set.running.find(r.Instance)
 	if !rg.departsSet(set, r.Instance) {
 		done(false, nil)
 		return
@@ -508,6 +509,9 @@ func (rg *registry) leaveSet(r domain.Register, done func(left bool, err error))
 	rg.judge(c, nil)
 	rg.writeSet(c, func(err error) {
 		if err != nil {
+			if ran {
+				set.running.restore(process)
+			}
 			done(false, err)
 			return
 		}
