@@ -375,8 +375,9 @@ func TestGoodbyeAfterARestartOfTheScraperRemovesTheWholeSet(t *testing.T) {
 		r.Instance = domain.Instance{n}
 		return r
 	}
-	process(1, 1, domain.Target{Alias: "api"}, domain.Target{Alias: "web"})
-	process(2, 2, domain.Target{Alias: "api", Hostname: "new"})
+	process(2, 1, domain.Target{Alias: "api"}, domain.Target{Alias: "web"})
+	process(1, 2, domain.Target{Alias: "api", Hostname: "new"})
+	process(2, 3, domain.Target{Alias: "api", Hostname: "newer"})
 	w.wantLeft(c.leave(set(1)), false, pair(6).Public)
 
 	w.closeScraper()
@@ -558,4 +559,32 @@ func TestClosingScraperRejectsGoodbyesThatWaitForASet(t *testing.T) {
 	if a := *answers; len(a) != 1 || a[0].Success {
 		t.Errorf("answers %+v", a)
 	}
+}
+
+// A process without one of the targets registers first after one with all, and writes no entry.
+func TestGoodbyeAfterARestartRemovesTheSetOfAProcessThatOnlyDroppedTargets(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	for n, content := range []ports.SetContent{
+		{Targets: []domain.Target{{Alias: "db"}, {Alias: "web"}}},
+		{Gone: []domain.Alias{"db"}, Since: domain.Revision{1}},
+	} {
+		w.loop.Turn(func() {
+			c.handlers.OnSet(ports.SetRequest{
+				Secret: secret, Key: pair(6).Public, Instance: domain.Instance{byte(n + 1)}, Proven: true, Revision: domain.Revision{byte(n + 1)},
+				Base: domain.Revision{1}, Content: &content,
+			}, func(a ports.SetReply) {
+				if !a.Success || a.Need != ports.NeedNothing {
+					t.Errorf("process %d: %+v", n, a)
+				}
+			})
+		})
+		w.loop.Advance(time.Minute)
+	}
+	w.closeScraper()
+	w.startScraper(func(cfg *app.ScraperConfig) { cfg.Transport = door })
+	c = door.call(w, 50)
+	set := registration("", 6)
+	set.Instance = domain.Instance{2}
+	w.wantLeft(c.leave(set), true, domain.PublicKey{})
 }

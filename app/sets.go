@@ -187,7 +187,9 @@ func (rg *registry) checkSet(req ports.SetRequest, id domain.Identity) (c *setCh
 	if rg.contested(set, c.next) != nil {
 		return nil, 0, errContested
 	}
-	whole, old := req.Content.Since.IsZero(), s.now().Add(-s.cfg.Expiry/renewedShare)
+	// A process that is new to the set renews all entries, since those name the process that is taken for running after a restart.
+	_, ran := set.running.find(req.Instance)
+	whole, old := req.Content.Since.IsZero() || !ran, s.now().Add(-s.cfg.Expiry/renewedShare)
 	rg.judge(c, func(t domain.Target) bool {
 		e, ok := rg.current(t.Alias)
 		return whole || !ok || e.Key != req.Key || !e.InSet || e.Identity != id.Name || e.IdentityID != id.ID || e.Target() != t || e.Renewed.Before(old)
