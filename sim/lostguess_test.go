@@ -26,6 +26,7 @@ func TestOnlyALostGuessGivesMoreTime(t *testing.T) {
 		before time.Duration // since the healing; lost by default
 		dialer func(*scraper, *client) (*machine, domain.PublicKey)
 		relay  bool
+		late   time.Duration // the scraper's next dial, since the healing
 		want   time.Duration
 	}{
 		{name: "lost", steps: []hyperdht.AttemptEvent{guess, failed, closed}, want: lost + guessRest + healWithin},
@@ -34,6 +35,7 @@ func TestOnlyALostGuessGivesMoreTime(t *testing.T) {
 		{name: "lost before the healing", steps: []hyperdht.AttemptEvent{guess, failed, closed}, before: -time.Second, want: healWithin},
 		{name: "lost with another peer", steps: []hyperdht.AttemptEvent{guess, failed, closed}, want: healWithin, dialer: toAnother},
 		{name: "lost beside a relay", steps: []hyperdht.AttemptEvent{guess, failed, closed}, relay: true, want: healWithin},
+		{name: "lost before a late dial", steps: []hyperdht.AttemptEvent{guess, failed, closed}, late: 45 * time.Second, want: 45*time.Second + healWithin},
 		{name: "won", steps: []hyperdht.AttemptEvent{guess, path, failed, closed}, want: healWithin},
 		{name: "given up", steps: []hyperdht.AttemptEvent{guess, closed}, want: healWithin},
 		{name: "a punch without a guess", steps: []hyperdht.AttemptEvent{usual, failed, closed}, want: healWithin},
@@ -63,6 +65,10 @@ func TestOnlyALostGuessGivesMoreTime(t *testing.T) {
 				for _, e := range test.steps {
 					e.Attempt, e.Key = 1<<40, id.PublicKey(to)
 					w.observe(from.host, e)
+				}
+				if test.late > 0 {
+					next := &w.check.triesOf(s.name + " dials " + w.nameOf(c.keys.Public)).next
+					next.late, next.begun, next.due = true, healed-time.Minute, healed+test.late
 				}
 				got = w.patience(c, healWithin, healed)
 			}})

@@ -162,14 +162,14 @@ func (w *World) patience(c *client, within, healed time.Duration) time.Duration 
 	if c.outside {
 		return max(within, reunionWithin)
 	}
+	bound := within
 	if lost := w.check.lostGuess(c) - healed; lost > 0 {
 		w.log.tell(c.name, "and its scraper have lost a guess of ports %v after the world has healed", lost.Round(time.Second))
-		return max(within, min(lost+guessRest+min(within, healWithin), guessWithin))
+		bound = max(bound, min(lost+guessRest+min(within, healWithin), guessWithin))
 	}
-	at := w.check.lateDial(c.scraper, c, healed) - healed
-	if at <= 0 {
-		return within
+	if at := w.check.lateDial(c.scraper, c, healed) - healed; at > 0 {
+		w.log.tell(c.name, "has not been connected for long: its scraper dials it %v after the world has healed", at.Round(time.Second))
+		bound = max(bound, at+min(within, healWithin))
 	}
-	w.log.tell(c.name, "has not been connected for long: its scraper dials it %v after the world has healed", at.Round(time.Second))
-	return max(within, at+min(within, healWithin))
+	return bound
 }
