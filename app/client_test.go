@@ -844,6 +844,32 @@ func TestClientThatMovesTwiceRegistersTwiceAtOnce(t *testing.T) {
 	}
 }
 
+// The machine moves again while the scraper's answer to the registration is on its way to the place before.
+func TestClientThatMovesDuringARegistrationRegistersAgainSoon(t *testing.T) {
+	for waited, took := range map[time.Duration]time.Duration{time.Second: 5 * time.Second, 9 * time.Second: 3 * time.Second} {
+		w := newWorld(t)
+		w.startScraper(nil)
+		var transport *portstest.Transport
+		c := w.startClient("web", 2, func(cfg *app.ClientConfig) { transport = cfg.Transport.(*portstest.Transport) })
+		w.loop.Advance(time.Minute)
+		w.net.Mute(pair(1).Public, true)
+		w.loop.Turn(func() { transport.Move(ports.MoveElsewhere) })
+		asks := func() bool { return len(of[domain.AliasAttempt](c.events)) == 2 }
+		if !w.loop.Until(5*time.Second, asks) {
+			t.Fatal("no registration after a move")
+		}
+		w.loop.Advance(waited)
+		w.net.Mute(pair(1).Public, false)
+		w.loop.Turn(func() { transport.Move(ports.MoveElsewhere) })
+		w.loop.Advance(time.Second)
+		w.loop.Turn(func() { transport.Move(ports.MoveElsewhere) }) // does not begin the time again
+		w.loop.Advance(took - time.Second)
+		if s := c.Status(); !s.Registered || s.Registrations != 2 || s.RegistrationsFailed != 1 {
+			t.Errorf("moved after %v: %v later: %+v", waited, took, s)
+		}
+	}
+}
+
 func TestScraperThatWantsProofRefusesClientsWithout(t *testing.T) {
 	w := newWorld(t)
 	w.startScraper(func(cfg *app.ScraperConfig) { cfg.RequireProof = true })

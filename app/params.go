@@ -61,6 +61,8 @@ const (
 	// unfoundSpread more spreads such clients.
 	unfoundMax    = 8 * time.Second
 	unfoundSpread = 5 * time.Second
+	// movedPatience bounds the wait for the answer to a registration, of one alias, after a move of this machine.
+	movedPatience = 3 * time.Second
 	// staleAttempt is the age of a dial that began before news of a changed path. A younger one may already use the new path.
 	staleAttempt = 2 * time.Second
 

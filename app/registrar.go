@@ -63,6 +63,7 @@ type attempt struct {
 	sent   bool // the request may be sent
 	asked  bool // registrar.asked before it
 	cancel func()
+	hurry  func() // gives the scraper less time to answer: this machine has moved, and the connection may be dead; nil once it was called
 }
 
 func (rg *registrar) attempt() {
@@ -93,9 +94,20 @@ func (rg *registrar) attempt() {
 			finish(false, &ports.ConnectionError{Err: &domain.TimeoutError{Waiting: waiting, After: after}})
 		})
 	}
+	const answer = "the answer to the registration"
 	asked := func() {
-		if a.open && a.sent {
-			rg.timer = expire("the answer to the registration", rg.patience())
+		if !a.open || !a.sent {
+			return
+		}
+		rg.timer = expire(answer, rg.patience())
+		if r.Set != nil { // which takes long over a slow uplink
+			return
+		}
+		due := rg.host.Now().Add(rg.patience())
+		a.hurry = func() {
+			a.hurry = nil
+			rg.timer.Stop()
+			rg.timer = expire(answer, min(movedPatience, due.Sub(rg.host.Now())))
 		}
 	}
 	if r.Set != nil {
@@ -156,7 +168,13 @@ func (rg *registrar) again() {
 		return // due soon
 	}
 	if a := rg.current; a != nil {
-		if a.open || now.Sub(a.began) < staleAttempt {
+		if a.open {
+			if a.hurry != nil {
+				a.hurry()
+			}
+			return
+		}
+		if now.Sub(a.began) < staleAttempt {
 			return // in progress
 		}
 		rg.abandon() // it uses the old paths
