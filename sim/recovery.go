@@ -117,6 +117,9 @@ var guessesScenario = &Scenario{
 			{name: "the clients' NATs are random, 8 clients at once", play: starts(home, random)},
 		} {
 			cell.seeds, cell.clients, cell.median, cell.most = max(w.opts.Clients/8, 1), 8, time.Minute, time.Minute
+			if w.opts.Clients < 100 { // the median of one run is that run
+				cell.median, cell.most = recoveryPatience, recoveryPatience
+			}
 			w.recover(cell)
 		}
 	},
