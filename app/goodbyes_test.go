@@ -588,3 +588,29 @@ func TestGoodbyeAfterARestartRemovesTheSetOfAProcessThatOnlyDroppedTargets(t *te
 	set.Instance = domain.Instance{2}
 	w.wantLeft(c.leave(set), true, domain.PublicKey{})
 }
+
+// A set takes an alias over while its client leaves, and the disk refuses that.
+func TestFailedTakeoverByASetKeepsNoProcessOfAClientThatHasLeft(t *testing.T) {
+	w, door := newDoor(t)
+	c := door.call(w, 50)
+	r := registration("web", 2)
+	c.ask(r)
+	w.disk.Hold = true
+	left := false
+	w.loop.Turn(func() {
+		c.handlers.OnLeave(ports.AliasRequest{Secret: r.Secret, Register: r.Register, Proven: true}, func(a ports.AliasReply) {
+			left, w.disk.Fail = a.Updated, errors.New("input/output error")
+		})
+	})
+	c.askSet("web", func(ports.SetReply) { w.disk.Fail = nil })
+	w.loop.Turn(w.disk.Release)
+	w.loop.Advance(time.Second)
+	if len(w.aliases()) != 0 || !left {
+		t.Fatalf("left %v, aliases %v", left, w.aliases())
+	}
+	w.scraper.Sizes(func(what string, held, most int) {
+		if held > most {
+			t.Errorf("%d %s, want at most %d", held, what, most)
+		}
+	})
+}

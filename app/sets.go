@@ -345,6 +345,9 @@ func (rg *registry) writeSet(c *setChange, done func(error)) {
 		if err != nil {
 			for i, p := range c.pending {
 				rg.reappear(aliases[i], p)
+				if _, known := s.table.Get(aliases[i]); !known && !rg.pendingFor(aliases[i]) {
+					rg.vanish(aliases[i]) // its client has left meanwhile
+				}
 			}
 			s.storeDone(err)
 			rg.targets -= more
