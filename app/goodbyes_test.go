@@ -23,10 +23,34 @@ func (c *caller) leave(r ports.Registration) (answers *[]ports.AliasReply) {
 
 // registerAndFail registers an alias on a disk that holds its writes, and fails until that is answered.
 func (c *caller) registerAndFail(r ports.Registration) {
-	c.w.disk.Hold, c.w.disk.Fail = true, errors.New("input/output error")
+	c.w.disk.Fail = errors.New("input/output error")
+	c.registerThen(r, func() { c.w.disk.Fail = nil })
+}
+
+// registerThen registers an alias on a disk that holds its writes, and calls a function with the answer.
+func (c *caller) registerThen(r ports.Registration, answered func()) {
+	c.w.disk.Hold = true
 	c.w.loop.Turn(func() {
-		c.handlers.OnRegister(ports.AliasRequest{Secret: r.Secret, Register: r.Register}, func(ports.AliasReply) { c.w.disk.Fail = nil })
+		c.handlers.OnRegister(ports.AliasRequest{Secret: r.Secret, Register: r.Register}, func(ports.AliasReply) { answered() })
 	})
+}
+
+// setProcess is the goodbye of a process with the set of key 6.
+func setProcess(instance byte) ports.Registration {
+	r := registration("", 6)
+	r.Instance = domain.Instance{instance}
+	return r
+}
+
+// newGroupDoor is newDoor for a group of one member, a.
+func newGroupDoor(t *testing.T) (*fellows, *caller) {
+	t.Helper()
+	f := &fellows{world: newWorld(t), by: map[string]*fellow{}}
+	f.group = portstest.NewMembers(f.disk)
+	door := &doorTransport{Transport: portstest.NewTransport(f.net)}
+	f.changed = func(c *app.ScraperConfig) { c.Transport = door }
+	f.start("a")
+	return f, door.call(f.world, 50)
 }
 
 // wantLeft ends the writes that the disk holds, and demands that a goodbye was answered once, and what the table and the disk have then: the key
@@ -163,12 +187,27 @@ func (c *caller) registerSetOf(alias domain.Alias, disk func()) {
 }
 
 func (c *caller) askSet(alias domain.Alias, reply func(ports.SetReply)) {
+	c.askSetOf(1, 1, ports.SetContent{Targets: []domain.Target{{Alias: "api"}, {Alias: alias}}}, reply)
+}
+
+// askSetOf registers a set of key 6 for a process.
+func (c *caller) askSetOf(process, revision byte, content ports.SetContent, reply func(ports.SetReply)) {
 	c.w.loop.Turn(func() {
 		c.handlers.OnSet(ports.SetRequest{
-			Secret: secret, Key: pair(6).Public, Instance: domain.Instance{1}, Proven: true, Revision: domain.Revision{1},
-			Content: &ports.SetContent{Targets: []domain.Target{{Alias: "api"}, {Alias: alias}}},
+			Secret: secret, Key: pair(6).Public, Instance: domain.Instance{process}, Proven: true, Revision: domain.Revision{revision}, Content: &content,
 		}, reply)
 	})
+}
+
+// mustSet is askSetOf, and demands success.
+func (c *caller) mustSet(process, revision byte, content ports.SetContent) {
+	c.w.t.Helper()
+	c.askSetOf(process, revision, content, func(a ports.SetReply) {
+		if !a.Success || a.Need != ports.NeedNothing {
+			c.w.t.Errorf("process %d: %+v", process, a)
+		}
+	})
+	c.w.loop.Advance(time.Minute)
 }
 
 // Another client takes a target of the set over.
@@ -177,9 +216,7 @@ func TestGoodbyeOfASetDuringAFailedTakeoverRemovesItsTargets(t *testing.T) {
 	c := door.call(w, 50)
 	c.registerSetOf("web", func() {})
 	c.registerAndFail(registration("web", 3))
-	set := registration("", 6)
-	set.Instance = domain.Instance{1}
-	answers := c.leave(set)
+	answers := c.leave(setProcess(1))
 	w.wantLeft(answers, true, domain.PublicKey{})
 	if len(w.disk.Entries) != 0 {
 		t.Errorf("on the disk: %v", w.disk.Entries)
@@ -222,9 +259,7 @@ func TestGoodbyeOfASetThatWaitsSparesALaterRegistration(t *testing.T) {
 	c := door.call(w, 50)
 	c.registerSetOf("web", func() {})
 	c.registerAndFail(registration("web", 3))
-	set := registration("", 6)
-	set.Instance = domain.Instance{1}
-	answers := c.leave(set)
+	answers := c.leave(setProcess(1))
 	w.loop.Advance(time.Second)
 	c.registerSetOf("web", func() {})
 	w.wantLeft(answers, false, pair(6).Public)
@@ -283,12 +318,11 @@ func TestGoodbyeOnTheSessionReportsItsError(t *testing.T) {
 func TestClosingScraperRejectsGoodbyes(t *testing.T) {
 	w, door := newDoor(t)
 	c := door.call(w, 50)
-	one, set := registration("web", 2), registration("", 6)
-	set.Instance = domain.Instance{1}
+	one := registration("web", 2)
 	c.ask(one)
 	c.registerSetOf("db", func() {})
 	w.loop.Turn(func() { w.scraper.Close(func() {}) })
-	for name, r := range map[string]ports.Registration{"an alias": one, "a set": set} {
+	for name, r := range map[string]ports.Registration{"an alias": one, "a set": setProcess(1)} {
 		if a := *c.leave(r); len(a) != 1 || a[0].Success || !strings.Contains(a[0].Message, "the scraper is stopping") {
 			t.Errorf("%s: answers %+v", name, a)
 		}
@@ -324,17 +358,10 @@ func TestClosingScraperRejectsGoodbyesThatWait(t *testing.T) {
 // A member of a group leads no more when the write ends, or fails again and again, for which a goodbye waits.
 func TestGoodbyesThatWaitAreRejectedByAFormerLeader(t *testing.T) {
 	for _, fails := range []error{nil, errors.New("input/output error")} {
-		f := &fellows{world: newWorld(t), by: map[string]*fellow{}}
-		f.group = portstest.NewMembers(f.disk)
-		door := &doorTransport{Transport: portstest.NewTransport(f.net)}
-		f.changed = func(c *app.ScraperConfig) { c.Transport = door }
-		f.start("a")
-		c := door.call(f.world, 50)
+		f, c := newGroupDoor(t)
 		f.disk.Hold, f.disk.Fail = true, fails
 		c.askSet("web", func(ports.SetReply) {})
-		set := registration("", 6)
-		set.Instance = domain.Instance{1}
-		answers := c.leave(set)
+		answers := c.leave(setProcess(1))
 		if fails != nil {
 			f.loop.Turn(f.disk.Release)
 			f.loop.Advance(time.Second)
@@ -356,29 +383,13 @@ func TestGoodbyesThatWaitAreRejectedByAFormerLeader(t *testing.T) {
 func TestGoodbyeAfterARestartOfTheScraperRemovesTheWholeSet(t *testing.T) {
 	w, door := newDoor(t)
 	c := door.call(w, 50)
-	process := func(n byte, revision byte, targets ...domain.Target) {
-		w.loop.Advance(time.Minute)
-		w.loop.Turn(func() {
-			c.handlers.OnSet(ports.SetRequest{
-				Secret: secret, Key: pair(6).Public, Instance: domain.Instance{n}, Proven: true, Revision: domain.Revision{revision},
-				Base: domain.Revision{1}, Content: &ports.SetContent{Targets: targets, Since: domain.Revision{revision - 1}},
-			}, func(a ports.SetReply) {
-				if !a.Success || a.Need != ports.NeedNothing {
-					t.Errorf("process %d: %+v", n, a)
-				}
-			})
-		})
-		w.loop.Advance(time.Second)
-	}
-	set := func(n byte) ports.Registration {
-		r := registration("", 6)
-		r.Instance = domain.Instance{n}
-		return r
+	process := func(n, revision byte, targets ...domain.Target) {
+		c.mustSet(n, revision, ports.SetContent{Targets: targets, Since: domain.Revision{revision - 1}})
 	}
 	process(2, 1, domain.Target{Alias: "api"}, domain.Target{Alias: "web"})
 	process(1, 2, domain.Target{Alias: "api", Hostname: "new"})
 	process(2, 3, domain.Target{Alias: "api", Hostname: "newer"})
-	w.wantLeft(c.leave(set(1)), false, pair(6).Public)
+	w.wantLeft(c.leave(setProcess(1)), false, pair(6).Public)
 
 	w.closeScraper()
 	w.startScraper(func(cfg *app.ScraperConfig) { cfg.Transport = door })
@@ -386,16 +397,8 @@ func TestGoodbyeAfterARestartOfTheScraperRemovesTheWholeSet(t *testing.T) {
 	if got := w.disk.Entries["web"].Instance; got != (domain.Instance{1}) {
 		t.Fatalf("the entry of web has the instance %v", got)
 	}
-	w.wantLeft(c.leave(set(3)), false, pair(6).Public) // of no process that it knows
-	w.wantLeft(c.leave(set(2)), true, domain.PublicKey{})
-}
-
-// registerThen registers an alias on a disk that holds its writes, and calls a function with the answer.
-func (c *caller) registerThen(r ports.Registration, answered func()) {
-	c.w.disk.Hold = true
-	c.w.loop.Turn(func() {
-		c.handlers.OnRegister(ports.AliasRequest{Secret: r.Secret, Register: r.Register}, func(ports.AliasReply) { answered() })
-	})
+	w.wantLeft(c.leave(setProcess(3)), false, pair(6).Public) // of no process that it knows
+	w.wantLeft(c.leave(setProcess(2)), true, domain.PublicKey{})
 }
 
 // A client takes an alias over and leaves in one turn. That is no registration after the goodbye.
@@ -460,12 +463,7 @@ func TestGoodbyeAfterOneThatFailedRemovesTheAlias(t *testing.T) {
 			for n := range byte(2) {
 				r.Instance = domain.Instance{n + 1}
 				if set {
-					w.loop.Turn(func() {
-						c.handlers.OnSet(ports.SetRequest{
-							Secret: secret, Key: pair(6).Public, Instance: r.Instance, Proven: true, Revision: domain.Revision{1},
-							Content: &ports.SetContent{Targets: []domain.Target{{Alias: "web"}}},
-						}, func(ports.SetReply) {})
-					})
+					c.mustSet(n+1, 1, ports.SetContent{Targets: []domain.Target{{Alias: "web"}}})
 				} else {
 					c.ask(r)
 				}
@@ -489,12 +487,7 @@ func TestGoodbyeAfterOneThatFailedRemovesTheAlias(t *testing.T) {
 
 // A connection to a former leader, whose table may lack an alias that the present one has, is still open.
 func TestFormerLeaderRejectsGoodbyes(t *testing.T) {
-	f := &fellows{world: newWorld(t), by: map[string]*fellow{}}
-	f.group = portstest.NewMembers(f.disk)
-	door := &doorTransport{Transport: portstest.NewTransport(f.net)}
-	f.changed = func(c *app.ScraperConfig) { c.Transport = door }
-	f.start("a")
-	c := door.call(f.world, 50)
+	f, c := newGroupDoor(t)
 	f.group.Depose()
 	f.loop.Advance(time.Second)
 	for _, alias := range []string{"", "web"} {
@@ -507,12 +500,7 @@ func TestFormerLeaderRejectsGoodbyes(t *testing.T) {
 // A former leader is elected again before the write ends for which a goodbye waits. It has another table then.
 func TestGoodbyesThatWaitAreRejectedByALeaderOfLater(t *testing.T) {
 	for _, alias := range []string{"", "web"} {
-		f := &fellows{world: newWorld(t), by: map[string]*fellow{}}
-		f.group = portstest.NewMembers(f.disk)
-		door := &doorTransport{Transport: portstest.NewTransport(f.net)}
-		f.changed = func(c *app.ScraperConfig) { c.Transport = door }
-		f.start("a")
-		c := door.call(f.world, 50)
+		f, c := newGroupDoor(t)
 		r := registration(alias, 6)
 		r.Instance = domain.Instance{1}
 		if alias != "" {
@@ -550,9 +538,7 @@ func TestClosingScraperRejectsGoodbyesThatWaitForASet(t *testing.T) {
 	w.disk.Fail = errors.New("input/output error")
 	c.askSet("web", func(ports.SetReply) {})
 	w.loop.Advance(time.Second)
-	set := registration("", 6)
-	set.Instance = domain.Instance{1}
-	answers := c.leave(set)
+	answers := c.leave(setProcess(1))
 	w.loop.Advance(time.Second)
 	w.loop.Turn(func() { w.scraper.Close(func() {}) })
 	w.loop.Advance(time.Second)
@@ -565,28 +551,12 @@ func TestClosingScraperRejectsGoodbyesThatWaitForASet(t *testing.T) {
 func TestGoodbyeAfterARestartRemovesTheSetOfAProcessThatOnlyDroppedTargets(t *testing.T) {
 	w, door := newDoor(t)
 	c := door.call(w, 50)
-	for n, content := range []ports.SetContent{
-		{Targets: []domain.Target{{Alias: "db"}, {Alias: "web"}}},
-		{Gone: []domain.Alias{"db"}, Since: domain.Revision{1}},
-	} {
-		w.loop.Turn(func() {
-			c.handlers.OnSet(ports.SetRequest{
-				Secret: secret, Key: pair(6).Public, Instance: domain.Instance{byte(n + 1)}, Proven: true, Revision: domain.Revision{byte(n + 1)},
-				Base: domain.Revision{1}, Content: &content,
-			}, func(a ports.SetReply) {
-				if !a.Success || a.Need != ports.NeedNothing {
-					t.Errorf("process %d: %+v", n, a)
-				}
-			})
-		})
-		w.loop.Advance(time.Minute)
-	}
+	c.mustSet(1, 1, ports.SetContent{Targets: []domain.Target{{Alias: "db"}, {Alias: "web"}}})
+	c.mustSet(2, 2, ports.SetContent{Gone: []domain.Alias{"db"}, Since: domain.Revision{1}})
 	w.closeScraper()
 	w.startScraper(func(cfg *app.ScraperConfig) { cfg.Transport = door })
 	c = door.call(w, 50)
-	set := registration("", 6)
-	set.Instance = domain.Instance{2}
-	w.wantLeft(c.leave(set), true, domain.PublicKey{})
+	w.wantLeft(c.leave(setProcess(2)), true, domain.PublicKey{})
 }
 
 // A set takes an alias over while its client leaves, and the disk refuses that.

@@ -63,7 +63,9 @@ type attempt struct {
 	sent   bool // the request may be sent
 	asked  bool // registrar.asked before it
 	cancel func()
-	hurry  func() // gives the scraper less time to answer: this machine has moved, and the connection may be dead; nil once it was called
+	// hurry gives the scraper less time to answer, once: this machine has moved, and the connection may be dead. It is nil until the request is sent,
+	// once it was called, and for a set.
+	hurry func()
 }
 
 func (rg *registrar) attempt() {

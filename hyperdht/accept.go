@@ -203,7 +203,7 @@ func (ic *incoming) connectionOpened() {
 }
 
 // connectionOver stops counting a caller whose connection has ended, and releases everything that retransmissions of its
-// handshake do not need: in a flood, ten seconds of these are most of the memory of a node.
+// handshake do not need: in a flood, these are most of the memory of a node.
 func (ic *incoming) connectionOver() {
 	if !ic.opening.over() {
 		ic.opening.become(openingOver)

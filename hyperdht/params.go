@@ -11,7 +11,8 @@ const (
 	// connectionKeepAlive is the interval of silence after which a connection sends an empty message, by default
 	// (hyperdht index.js).
 	connectionKeepAlive = 5 * time.Second
-	// sessionClearWait is the time for which an ended incoming attempt still answers retransmissions (lib/server.js).
+	// sessionClearWait is the time for which an ended incoming attempt still answers retransmissions (lib/server.js). It is longer while its
+	// connection waits to open.
 	sessionClearWait = 10 * time.Second
 	// prepunchTimeout ends incoming attempts whose callers send nothing more (lib/server.js).
 	prepunchTimeout = 10 * time.Second

@@ -137,7 +137,7 @@ func (o *scrapesOf) count() (scrapes, failed int) {
 	return o.scrapes, failed
 }
 
-// mostLengthened bounds the connections that old datagrams end by a changed length in a run: there were none in most runs, and one in some.
+// mostLengthened bounds the connections that old datagrams end by a changed length in a run: there were none in six runs, and one in two others.
 const mostLengthened = 3
 
 // attack is a set of attacks on a scraper and its clients.
